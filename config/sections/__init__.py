@@ -1,0 +1,1 @@
+"""One module a section of the configuration; `config.schema` joins them."""

@@ -1,0 +1,20 @@
+"""Which families are trained and with what hyperparameters (`config/training.yaml`)."""
+
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from config.sections.base import Fraction, PositiveInt, Section
+
+
+class TrainingConfig(Section):
+    """Families, their hyperparameters and what a failed fit means."""
+
+    families: tuple[str, ...] = Field(("LightGBM", "XGBoost", "Ridge", "LSTM"), description="Families to train where a job can take them, named as in the registry.")
+    model_types: Literal["cross-sectional", "sequential", "both"] = Field(
+        "both", description="`cross-sectional` trains pooled jobs only; `sequential` and `both` train every job, CPU stage first, GPU stage after."
+    )
+    hyperparameters: dict[str, dict[str, JsonValue]] = Field(default_factory=dict, description="Hyperparameters by family, over the family's own defaults.")
+    oos_fraction: Fraction = Field(0.25, gt=0.0, lt=0.9, description="Last share of the time before the holdout that a job's models are scored on, out of sample, before the final fit.")
+    fit_timeout_seconds: PositiveInt = Field(900, description="A fit that takes longer is stopped and recorded as failed.")
+    require_device: Literal["auto", "required", "off"] = Field("auto", description="GPU for the GPU stage: `auto` uses one if there is one, `required` refuses without, `off` never looks.")

@@ -1,0 +1,1 @@
+"""Decides which (target, symbol) pair is trained where, and why."""

@@ -1,0 +1,1 @@
+"""From bars to an aligned float32 panel of features and labels."""

@@ -1,0 +1,1 @@
+"""Built-in features: one registry, one builder an entry."""

@@ -1,0 +1,1 @@
+"""Built-in targets: one registry, one builder an entry."""
