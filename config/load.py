@@ -31,13 +31,14 @@ class _StrictLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise ConfigError(f"line {self.peek_event().start_mark.line + 1}: aliases (*name) are not accepted; write the value out")
+            line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
+            raise ConfigError(f"line {line}: aliases (*name) are not accepted; write the value out")
         depth = getattr(self, "_depth", 0) + 1
         if depth > MAX_YAML_DEPTH:
             raise ConfigError(f"nested deeper than {MAX_YAML_DEPTH} levels")
         self._depth = depth
         try:
-            return super().compose_node(parent, index)  # type: ignore[arg-type]
+            return super().compose_node(parent, index)
         finally:
             self._depth = depth - 1
 

@@ -54,7 +54,7 @@ def folder_written_atomically(path: Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".writing-"))
     try:
         yield temporary
-        os.chmod(temporary, 0o755)
+        os.chmod(temporary, 0o755)  # noqa: S103 - as readable as any folder a user makes
         if path.exists():
             retired = Path(tempfile.mkdtemp(dir=path.parent, prefix=".retired-"))
             os.replace(path, retired / "old")

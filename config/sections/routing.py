@@ -75,12 +75,14 @@ class StabilityAllowlist(Section):
 class StabilityClassification(Section):
     """How snapshots of feature selection become a stability."""
 
-    n_blocks: int = Field(5, ge=2, description="Time blocks the snapshots are drawn from.")
+    n_blocks: int = Field(5, ge=2, description="Stretches of time, sliding from the first to the last row, that snapshots are drawn from.")
+    window_fraction: float = Field(0.6, gt=0.0, le=1.0, description="Length of one stretch as a share of the time before the holdout.")
     n_bootstraps: int = Field(6, ge=1, description="Block bootstraps a time block; blocks times bootstraps snapshots in all, at least 20.")
     top_k: PositiveInt = Field(10, description="Feature clusters selected in one snapshot.")
     cluster_correlation: Fraction = Field(0.8, description="Features whose absolute correlation exceeds this count as one cluster.")
     stable_lower_bound: FiniteFloat = Field(0.40, description="STABLE from this lower confidence bound of Nogueira's measure.")
-    drifting_lower_bound: FiniteFloat = Field(0.10, description="DRIFTING from this lower confidence bound; DIVERGED below it.")
+    drifting_lower_bound: FiniteFloat = Field(0.02, description="DRIFTING from this lower confidence bound; DIVERGED below it.")
+    min_persistence: Fraction = Field(0.5, description="DIVERGED where the share of a signal's association that lasts from the earlier to the later half is below this with confidence.")
     max_drop: FiniteFloat = Field(0.30, description="A fall of the measure against an earlier plan's snapshots larger than this is DRIFTING, twice as large DIVERGED.")
 
     @model_validator(mode="after")

@@ -35,10 +35,14 @@ class TargetConfig(Section):
         ),
         description="Targets built from bars; an empty list builds none.",
     )
-    column_patterns: tuple[str, ...] = Field(("^y_", "^fwd_ret_", "^target_"), description="Regular expressions; a numeric column that matches one is a supplied target.")
+    column_patterns: tuple[str, ...] = Field(
+        ("^y_", "^fwd_ret_", "^target_"), description="Regular expressions; a numeric column that matches one is a supplied target."
+    )
     supplied: dict[str, SuppliedTarget] = Field(default_factory=dict, description="Horizon and task type of supplied targets, by column name.")
     only: tuple[str, ...] | None = Field(None, description="Names of the targets to route; null means all.")
     auto_rank: bool = Field(True, description="Rank targets by skill and keep the best `top_n`; false routes every target.")
     top_n: PositiveInt = Field(10, description="At most this many targets are kept by ranking.")
-    cross_sessions: bool = Field(False, description="Let an intraday label reach into the next session.")
-    max_window_stretch: float = Field(3.0, ge=1.0, description="A label whose window spans more than this many times its horizon on the market's calendar (missing bars) is null.")
+    cross_sessions: bool = Field(False, description="Let an intraday label reach into the next session; a horizon in days asks for it by itself.")
+    max_window_stretch: float = Field(
+        3.0, ge=1.0, description="A label whose window spans more than this many times its horizon on the market's calendar (missing bars) is null."
+    )

@@ -3,7 +3,7 @@
 Belongs here: the two protocols and the sample a fit sees. Does not: any family, any file layout of a job's folder.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,10 @@ from config.sections.base import TaskType
 from training_assets.contracts import Stage
 
 FloatMatrix = NDArray[np.float32]
+
+
+class FitError(ValueError):
+    """A fit that cannot succeed, however often it is tried; the message names the family, what is wrong and the value against its bound."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,9 @@ class Sample:
     history : shape (n_history, n_features), every row of these symbols from the panel's start, in the same order; what
         `windows` reads. `history_rows[i]` is the position of row i in it, `history_starts[i]` where its symbol begins.
     offset : shape (n_rows,) or None; a raw score (log-odds for classification) that the model adds its own to.
+    auxiliary : shape (n_rows, n_auxiliary) or None; related labels of the same rows, known no later than `y`, NaN where not
+        known; only MultiTask reads them, at the fit.
+    symbol_names : names by symbol code, since a code means a symbol within one panel only; empty for data that is no panel.
     """
 
     x: FloatMatrix
@@ -43,6 +50,8 @@ class Sample:
     history_rows: NDArray[np.int64]
     history_starts: NDArray[np.int64]
     offset: NDArray[np.float32] | None = None
+    auxiliary: FloatMatrix | None = None
+    symbol_names: tuple[str, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -132,3 +141,5 @@ class Family:
     description: str
     min_rows: int = 50
     single_symbol: bool = True  # False: the family learns across symbols and takes pooled jobs only
+    takes_offset: bool = False  # True: adds its own raw score to `Sample.offset` (regression and binary), at the fit and at every prediction
+    fit_many: Callable[[Sequence[FitRequest]], list[FittedModel]] | None = None  # fits many requests as one program; each as `fit` would, within rounding

@@ -60,6 +60,22 @@ class Bars:
     def has_volume(self) -> bool:
         return bool(np.isfinite(self.values[4]).any())
 
+    def write(self, folder: Path) -> None:
+        """Write the arrays as plain `.npy` files and the rest as `bars.json` into an existing empty folder."""
+        for name in _BAR_ARRAYS:
+            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        document = {"symbols": self.symbols, "interval_minutes": self.interval_minutes, "supplied_names": self.supplied_names}
+        (folder / "bars.json").write_text(json.dumps(document), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Bars":
+        """Map written bars into memory, read-only."""
+        document = json.loads((folder / "bars.json").read_text(encoding="utf-8"))
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _BAR_ARRAYS}
+        return cls(
+            symbols=tuple(document["symbols"]), interval_minutes=document["interval_minutes"], supplied_names=tuple(document["supplied_names"]), **arrays
+        )
+
 
 @dataclass(frozen=True)
 class TargetInfo:
@@ -103,6 +119,7 @@ class Panel:
     bar_values : shape (5, n_rows), the bars in float32, in the order of `BAR_COLUMNS`.
     holdout_start_code : rows at or after this time code, and labels that end after it, are the holdout.
     data_hash : content hash of the bars and supplied columns, 16 hexadecimal digits.
+    folder : where the panel is mapped from, None for one in memory; worker processes map the same files.
     """
 
     symbols: tuple[str, ...]
@@ -119,6 +136,7 @@ class Panel:
     bar_values: FloatArray
     holdout_start_code: int
     data_hash: str
+    folder: Path | None = None
 
     @property
     def n_rows(self) -> int:
@@ -188,8 +206,10 @@ class Panel:
             ),
             holdout_start_code=document["holdout_start_code"],
             data_hash=document["data_hash"],
+            folder=folder,
             **arrays,
         )
 
 
 _ARRAYS = ("times_ns", "symbol_offsets", "time_codes", "session_codes", "features", "labels", "label_end_codes", "bar_values")
+_BAR_ARRAYS = ("times_ns", "symbol_offsets", "time_codes", "values", "session_codes", "supplied")

@@ -1,0 +1,70 @@
+# Everything a person or a machine does with this repository. `make run` needs Python 3.11 and nothing else.
+#
+# The environment comes from two files. requirements.lock pins every package but PyTorch, with the hashes of its files; it is installed without resolving
+# (--no-deps), so nothing that is not in it can come in. requirements-torch.lock pins PyTorch by version only: its builds (CPU only, or with CUDA)
+# share a version and differ in files and dependencies, so hashes would refuse one of them. Both names nothing but packages: no host, no path.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+OUTPUT ?= results
+ARGS ?=
+
+.PHONY: help install run test lint format types lock bench ui clean
+
+help:
+	@echo "make run      plan and train on the embedded sample, into $(OUTPUT)/ (ARGS=... adds options of 'switchyard run')"
+	@echo "make test     the tests          make lint    style         make types   strict types"
+	@echo "make format   rewrite style      make bench   benchmarks    make ui      the Dagster UI on $(OUTPUT)/"
+	@echo "make install  the environment    make lock    pin the environment anew"
+
+install: $(STAMP)
+
+# Again only when a pin changed; works without a network once installed.
+$(STAMP): requirements.lock requirements-torch.lock pyproject.toml
+	@echo "== installing into $(VENV) with $(PYTHON) (once; a few minutes)"
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 12) else "Python 3.11 is needed, this is " + sys.version)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@sed '/^# WARNING/,$$d' requirements.lock > $(VENV)/pinned.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r $(VENV)/pinned.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-torch.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+	@echo "== installed"
+
+run: $(STAMP)
+	@echo "== switchyard run, embedded sample, output in $(OUTPUT)/"
+	@$(BIN)/switchyard run --output-dir $(OUTPUT) $(ARGS)
+
+test: $(STAMP)
+	@echo "== tests"
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)
+	@echo "== style"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(STAMP)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(STAMP)
+	@echo "== types"
+	@$(BIN)/mypy
+
+lock: $(STAMP)
+	@echo "== pinning requirements.lock (PyTorch apart, see above)"
+	@$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--unsafe-package torch --extra dev --output-file requirements.lock pyproject.toml
+
+bench: $(STAMP)
+	@echo "== benchmarks"
+	@$(BIN)/python -m pytest tests/benchmarks $(ARGS)
+
+ui: $(STAMP)
+	@$(BIN)/switchyard ui --output-dir $(OUTPUT) $(ARGS)
+
+clean:
+	rm -rf $(VENV) $(OUTPUT) .mypy_cache .ruff_cache .pytest_cache

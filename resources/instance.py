@@ -1,0 +1,148 @@
+"""The Dagster instance that the command and the UI share, and running a job on it in this process.
+
+Belongs here: where the instance lies, its settings, executing, and what a run came to as plain values. Does not: which jobs run, or what is printed.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from resources.files import write_atomically
+
+HOME_VARIABLE = "DAGSTER_HOME"
+LOG_FILE = "switchyard.log"
+LOGGER = "switchyard"
+GPU_POOL = "gpu"
+INSTANCE_YAML = """\
+# Written by switchyard where there was none; edit freely.
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+concurrency:
+  pools:
+    granularity: op
+    default_limit: 1
+"""
+
+Listener = Callable[[str, str, str], None]
+"""Called with (kind, step, message); kind is a Dagster event type, or LOG for a message of ours."""
+
+
+@dataclass(frozen=True)
+class RunProblem:
+    """Why a step failed: the first error's class and message, its traceback, and what a `dagster.Failure` told about."""
+
+    step: str
+    error_class: str
+    message: str
+    traceback: str
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to. `metadata` holds, by asset, the metadata of its materializations, partition keys under `partition`."""
+
+    run_id: str
+    success: bool
+    problems: tuple[RunProblem, ...]
+    failed_checks: Mapping[str, Mapping[str, Any]]
+    metadata: Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def instance_home(output_dir: Path) -> Path:
+    """Folder of the instance: `DAGSTER_HOME` where it is set, else `.dagster` in the output folder."""
+    named = os.environ.get(HOME_VARIABLE)
+    return Path(named) if named else output_dir.resolve() / ".dagster"
+
+
+@contextmanager
+def open_instance(output_dir: Path) -> Iterator[dg.DagsterInstance]:
+    """The instance, made on first use: SQLite, no telemetry, one run in the GPU pool at a time."""
+    home = instance_home(output_dir)
+    if not (home / "dagster.yaml").exists():
+        write_atomically(home / "dagster.yaml", INSTANCE_YAML)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        # Without its own entry the pool's limit is not in force before the first run has registered it.
+        if not any(pool.name == GPU_POOL for pool in instance.event_log_storage.get_pool_limits()):
+            instance.event_log_storage.set_concurrency_slots(GPU_POOL, 1)
+        yield instance
+
+
+def run_logger(log_file: Path, listen: Listener) -> dg.LoggerDefinition:
+    """A logger for runs of the command: everything to a file, events to a listener, nothing to the terminal."""
+
+    def build(_: dg.InitLoggerContext) -> logging.Logger:
+        logger = logging.Logger(LOGGER, logging.DEBUG)
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        to_file = logging.FileHandler(log_file, encoding="utf-8", delay=True)
+        to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(to_file)
+        logger.addHandler(_Listening(listen))
+        return logger
+
+    return dg.LoggerDefinition(build, description="The command's own log file and progress.")
+
+
+def run_job(
+    definitions: dg.Definitions,
+    job_name: str,
+    instance: dg.DagsterInstance,
+    *,
+    tags: Mapping[str, str] | None = None,
+    run_config: Mapping[str, Any] | None = None,
+    only_assets: Sequence[str] | None = None,
+) -> RunResult:
+    """Execute a job in this process on the instance, as a run like any other; a step that fails is told, not raised."""
+    result = definitions.resolve_job_def(job_name).execute_in_process(
+        instance=instance,
+        tags=dict(tags or {}),
+        run_config={**(run_config or {}), "loggers": {LOGGER: {}}},
+        asset_selection=None if only_assets is None else [dg.AssetKey(name) for name in only_assets],
+        raise_on_error=False,
+    )
+    problems = [_problem(event) for event in result.all_events if event.is_step_failure]
+    metadata: dict[str, list[Mapping[str, Any]]] = {}
+    for event in result.get_asset_materialization_events():
+        written = event.materialization
+        values = {name: getattr(value, "value", value) for name, value in written.metadata.items()}
+        metadata.setdefault(written.asset_key.to_user_string(), []).append({**values, "partition": written.partition})
+    failed = {
+        f"{check.asset_key.to_user_string()}:{check.check_name}": {name: getattr(value, "value", value) for name, value in check.metadata.items()}
+        for check in result.get_asset_check_evaluations()
+        if not check.passed
+    }
+    return RunResult(result.run_id, result.success, tuple(problems), failed, metadata)
+
+
+class _Listening(logging.Handler):
+    def __init__(self, listen: Listener) -> None:
+        super().__init__(logging.DEBUG)
+        self._listen = listen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        meta = getattr(record, "dagster_meta", {})
+        event = meta.get("dagster_event")
+        kind = event.event_type_value if event is not None else "LOG"
+        self._listen(kind, str(meta.get("step_key") or ""), str(meta.get("orig_message") or record.getMessage()))
+
+
+def _problem(event: dg.DagsterEvent) -> RunProblem:
+    failure = event.step_failure_data
+    error, told = failure.error, failure.user_failure_data
+    while error is not None and error.cause is not None:
+        error = error.cause
+    details = {name: getattr(value, "value", value) for name, value in told.metadata.items()} if told else {}
+    message = error.message.strip() if error is not None else str(event.message)
+    message = re.sub(r"^[\w.]+(Error|Failure|Exception|Interrupt\w*): ", "", message)
+    if told is not None and told.description:
+        message = told.description
+    return RunProblem(str(event.step_key), (error.cls_name or "") if error else "", message, error.to_string() if error else "", details)

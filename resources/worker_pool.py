@@ -1,0 +1,247 @@
+"""A process pool that survives its workers, and the bounds a fit runs under: one thread, a time limit, a stopwatch.
+
+Belongs here: processes, signals, thread settings, the wall clock. Does not: what a task computes.
+
+The standard library's executor breaks as a whole when one worker dies and cannot stop one task. Here each worker has a pipe of its own, so a
+crash or an overrun is laid at the door of the one task that caused it, and the other workers never notice.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Any, Generic, TypeVar
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+MAX_STARTUP_CRASHES = 3
+
+
+class WorkerError(RuntimeError):
+    """A worker that could not be started or prepared; nothing that it was meant to do was done."""
+
+
+class TimeLimitError(TimeoutError):
+    """A piece of work that ran past its time limit and was stopped."""
+
+
+def default_workers() -> int:
+    """One worker a core that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class TaskResult(Generic[Item, Value]):
+    """What became of one item: its value, or in words why there is none. `crashed` means its worker died or had to be killed."""
+
+    item: Item
+    value: Value | None
+    error: str | None = None
+    crashed: bool = False
+
+
+@dataclass
+class Stopwatch:
+    """Seconds that a `measured` block took."""
+
+    seconds: float = 0.0
+
+
+@contextmanager
+def measured() -> Iterator[Stopwatch]:
+    """Time a block of code on the wall clock."""
+    watch, started = Stopwatch(), time.perf_counter()
+    try:
+        yield watch
+    finally:
+        watch.seconds = time.perf_counter() - started
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `TimeLimitError` inside the block once it has run for `seconds`.
+
+    Works in the main thread of a process on systems with SIGALRM, between two bytecodes: a single long call into a library is
+    stopped only when it returns. Elsewhere it does nothing; the pool's own limit still holds.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def overrun(signum: int, frame: FrameType | None) -> None:
+        raise TimeLimitError(f"stopped after {seconds:g} seconds")
+
+    previous = signal.signal(signal.SIGALRM, overrun)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Hold every BLAS and OpenMP library that is loaded to one thread inside the block, and give back what it was."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        yield
+
+
+def run_tasks(
+    prepare: Callable[..., Any], prepare_args: tuple[Any, ...], task: Callable[[Any, Item], Value], items: Iterable[Item], workers: int, limit_seconds: float
+) -> Iterator[TaskResult[Item, Value]]:
+    """Run `task(state, item)` for every item in fresh processes, yielding results as they finish.
+
+    Parameters
+    ----------
+    prepare : called once in each worker with `prepare_args`; what it returns is the `state` of that worker's tasks.
+    task : a function of a module, as `prepare` is; an exception it raises becomes the item's error.
+    items : started in this order.
+    workers : processes, each held to one thread.
+    limit_seconds : a task that runs longer has its worker killed, and a new one takes its place.
+
+    Raises
+    ------
+    WorkerError
+        When `prepare` fails, or workers keep dying before they are ready.
+    """
+    queue = deque(items)
+    if not queue:
+        return
+    pool = _Pool(prepare, prepare_args, task, limit_seconds)
+    try:
+        for _ in range(min(workers, len(queue))):
+            pool.start_worker()
+        while queue or pool.busy:
+            pool.assign(queue)
+            yield from pool.collect(replace=bool(queue))
+    finally:
+        pool.close()
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    pipe: Connection
+    ready: bool = False
+    held: deque[Any] = field(default_factory=deque)  # the one item in work
+    deadline: float = float("inf")
+
+
+class _Pool:
+    def __init__(self, prepare: Callable[..., Any], prepare_args: tuple[Any, ...], task: Callable[[Any, Any], Any], limit_seconds: float) -> None:
+        self._job = (prepare, prepare_args, task)
+        self._limit_seconds = limit_seconds
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: list[_Worker] = []
+        self._startup_crashes = 0
+
+    @property
+    def busy(self) -> bool:
+        return any(worker.held for worker in self._workers)
+
+    def start_worker(self) -> None:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(theirs, *self._job), daemon=True)
+        process.start()
+        theirs.close()
+        self._workers.append(_Worker(process, ours))
+
+    def assign(self, queue: deque[Any]) -> None:
+        for worker in self._workers:
+            if worker.ready and not worker.held and queue:
+                item = queue.popleft()
+                worker.held.append(item)
+                worker.deadline = time.monotonic() + self._limit_seconds
+                # A worker that died while idle is found by `collect`, which then reports this item as crashed.
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    worker.pipe.send(item)
+
+    def collect(self, replace: bool) -> Iterator[TaskResult[Any, Any]]:
+        """Wait for the next event and turn it into results; replace dead workers while there is work for them."""
+        nearest = min((worker.deadline for worker in self._workers), default=float("inf"))
+        timeout = None if nearest == float("inf") else max(0.0, nearest - time.monotonic())
+        heard = set(wait([worker.pipe for worker in self._workers], timeout))
+        for worker in list(self._workers):
+            if worker.pipe in heard:
+                yield from self._read(worker, replace)
+            elif worker.held and time.monotonic() >= worker.deadline:
+                worker.process.kill()
+                yield self._bury(worker, f"stopped after {self._limit_seconds:g} seconds", replace)
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.process.kill() if worker.held else worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join()
+            worker.pipe.close()
+        self._workers.clear()
+
+    def _read(self, worker: _Worker, replace: bool) -> Iterator[TaskResult[Any, Any]]:
+        try:
+            kind, content = worker.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            worker.process.join()
+            if worker.held:
+                yield self._bury(worker, f"worker process died with exit code {worker.process.exitcode}", replace)
+            else:
+                self._count_startup_crash(worker)
+            return
+        if kind == "unprepared":
+            raise WorkerError(f"a worker could not be prepared: {content}")
+        if kind == "ready":
+            worker.ready = True
+            return
+        item, worker.deadline = worker.held.popleft(), float("inf")
+        yield TaskResult(item, content) if kind == "value" else TaskResult(item, None, content)
+
+    def _bury(self, worker: _Worker, error: str, replace: bool) -> TaskResult[Any, Any]:
+        worker.process.join()
+        worker.pipe.close()
+        self._workers.remove(worker)
+        if replace:
+            self.start_worker()
+        return TaskResult(worker.held.popleft(), None, error, crashed=True)
+
+    def _count_startup_crash(self, worker: _Worker) -> None:
+        worker.pipe.close()
+        self._workers.remove(worker)
+        self._startup_crashes += 1
+        if self._startup_crashes >= MAX_STARTUP_CRASHES:
+            raise WorkerError(f"{self._startup_crashes} workers died before their first task, the last with exit code {worker.process.exitcode}")
+        self.start_worker()
+
+
+def _serve(pipe: Connection, prepare: Callable[..., Any], prepare_args: tuple[Any, ...], task: Callable[[Any, Any], Any]) -> None:
+    """A worker's whole life. Ends when its parent closes the pipe, or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))  # for libraries not loaded yet; `single_threaded` for those that are
+    with single_threaded():
+        try:
+            state = prepare(*prepare_args)
+        except Exception as error:  # noqa: BLE001 - process boundary: told to the parent, which raises
+            pipe.send(("unprepared", f"{type(error).__name__}: {error}"))
+            return
+        pipe.send(("ready", None))
+        while True:
+            try:
+                item = pipe.recv()
+            except EOFError:
+                return
+            try:
+                answer = ("value", task(state, item))
+            except Exception as error:  # noqa: BLE001 - process boundary: becomes the item's error
+                answer = ("error", f"{type(error).__name__}: {error}")
+            pipe.send(answer)

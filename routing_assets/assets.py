@@ -1,0 +1,170 @@
+"""The routing side of the asset graph: evidence on every target and pair, the decision, and the plan that training follows.
+
+Belongs here: fetching, one call into the domain, and what the UI shows. Does not: scores, gates, plans (their own modules).
+"""
+
+import dagster as dg
+import pandas as pd
+
+from config.load import config_hash
+from resources.artifact_store import PATH_KEY, content_version, read_value
+from resources.provenance import git_commit
+from resources.settings import Settings
+from routing_assets.candidates import build_candidates, feature_sets
+from routing_assets.candidates_table import candidates_hash, read_candidates, write_candidates
+from routing_assets.plan_documents import read_routing_plan, write_routing_plan
+from routing_assets.plan_summary import decision_lines, reasons_by_route, score_bars, status_counts
+from routing_assets.policy import route_candidates
+from routing_assets.ranking import rank_targets
+from routing_assets.route_picture import picture_markdown, route_picture, score_plot
+from routing_assets.routing_plan import routing_plan as make_routing_plan
+from routing_assets.selection import select_features
+from routing_assets.stability import measure_stability
+from routing_assets.training_plan import make_training_plan
+from routing_assets.training_plan_files import write_training_plan
+from training_assets.assets import CODE_VERSION, OWNERS, STORE
+from training_assets.families.registry import FAMILIES
+from training_assets.leakage.audit import audit_leakage
+from training_assets.panel.panel import Bars, Panel
+from training_assets.partitions import publish_plan
+
+RANKING_PATH = "METRICS/target_ranking.parquet"
+SELECTION_PATH = "METRICS/feature_selection.parquet"
+AUDIT_PATH = "METRICS/leakage_audit.parquet"
+STABILITY_PATH = "METRICS/stability.parquet"
+CANDIDATES_PATH = "METRICS/routing_candidates.parquet"
+ROUTING_PLAN_PATH = "METRICS/routing_plan"
+TRAINING_PLAN_PATH = "globals/training_plan"
+
+
+def _table_output(frame: pd.DataFrame, **metadata: dg.MetadataValue | int | float | str) -> dg.Output[pd.DataFrame]:
+    return dg.Output(frame, data_version=dg.DataVersion(content_version(frame)), metadata={"dagster/row_count": len(frame), **metadata})
+
+
+@dg.asset(group_name="evidence", kinds={"parquet"}, owners=OWNERS, io_manager_key=STORE, metadata={PATH_KEY: RANKING_PATH}, code_version=CODE_VERSION)
+def target_ranking(panel: Panel, settings: Settings) -> dg.Output[pd.DataFrame]:
+    """Every target by the lower bound of its out-of-sample skill; the ones marked selected are routed."""
+    ranking = rank_targets(panel, settings.load())
+    return _table_output(ranking, n_targets=len(ranking), n_selected=int(ranking["selected"].sum()), ranking=_markdown(ranking))
+
+
+@dg.asset(group_name="evidence", kinds={"parquet"}, owners=OWNERS, io_manager_key=STORE, metadata={PATH_KEY: SELECTION_PATH}, code_version=CODE_VERSION)
+def feature_selection(panel: Panel, target_ranking: pd.DataFrame, settings: Settings) -> dg.Output[pd.DataFrame]:
+    """Every feature's rank by four selectors, held against random canaries, for each target that is routed."""
+    targets = target_ranking.loc[target_ranking["selected"], "target"].tolist()
+    selection = select_features(panel, targets, settings.load())
+    chosen = selection[selection["selected"]].groupby("target").size()
+    return _table_output(
+        selection, n_selected=int(selection["selected"].sum()), selected_by_target=dg.MetadataValue.json({str(k): int(v) for k, v in chosen.items()})
+    )
+
+
+@dg.asset(group_name="evidence", kinds={"parquet"}, owners=OWNERS, io_manager_key=STORE, metadata={PATH_KEY: AUDIT_PATH}, code_version=CODE_VERSION)
+def leakage_audit(market_bars: Bars, panel: Panel, feature_selection: pd.DataFrame, settings: Settings) -> dg.Output[pd.DataFrame]:
+    """What the leakage detectors found in features, labels and symbols of every routed target; BLOCKED findings keep models from being fitted."""
+    audit = audit_leakage(market_bars, panel, feature_selection, settings.load())
+    findings = audit[audit["status"] != "SAFE"]
+    return _table_output(audit, **{f"n_{status.lower()}": count for status, count in status_counts(audit).items()}, findings=_markdown(findings))
+
+
+@dg.asset(group_name="evidence", kinds={"parquet"}, owners=OWNERS, io_manager_key=STORE, metadata={PATH_KEY: STABILITY_PATH}, code_version=CODE_VERSION)
+def stability(panel: Panel, feature_selection: pd.DataFrame, leakage_audit: pd.DataFrame, settings: Settings) -> dg.Output[pd.DataFrame]:
+    """How alike the features are that a signal uses from one stretch of time to the next, corrected for chance, with its interval."""
+    table = measure_stability(panel, feature_selection, leakage_audit, settings.load())
+    return _table_output(table, **{f"n_{status.lower()}": count for status, count in status_counts(table, "stability").items()})
+
+
+@dg.asset(group_name="routing", kinds={"parquet"}, owners=OWNERS, code_version=CODE_VERSION)
+def routing_candidates(
+    panel: Panel, feature_selection: pd.DataFrame, leakage_audit: pd.DataFrame, stability: pd.DataFrame, settings: Settings
+) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """One row a target and one a pair: out-of-sample scores with intervals, p and q, stability and leakage; nothing here is decided."""
+    if settings.candidates_file is None:
+        candidates = build_candidates(panel, feature_selection, leakage_audit, stability, settings.load())
+    else:
+        candidates = read_candidates(settings.candidates_path)
+    path = settings.output / CANDIDATES_PATH
+    write_candidates(candidates, path)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(candidates_hash(candidates)),
+        metadata={
+            "dagster/row_count": candidates.n_rows,
+            "n_pairs": int(candidates.local.sum()),
+            "path": dg.MetadataValue.path(str(path)),
+            "pooled_scores": dg.MetadataValue.md(
+                "\n\n".join(picture_markdown(score_plot(bars, metric), metric) for metric, bars in score_bars(candidates.table).items())
+            ),
+        },
+    )
+
+
+@dg.asset(group_name="routing", kinds={"json"}, owners=OWNERS, code_version=CODE_VERSION, deps=[routing_candidates])
+def routing_plan(context: dg.AssetExecutionContext, panel: Panel, settings: Settings) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """The route of every (target, symbol) pair, with each number and the bound it met."""
+    config = settings.load()
+    decisions = route_candidates(read_candidates(settings.output / CANDIDATES_PATH), config.routing)
+    plan = make_routing_plan(decisions, config.routing, config_hash=config_hash(config), data_hash=panel.data_hash, git_commit=git_commit())
+    folder = settings.output / ROUTING_PLAN_PATH
+    # The JSON is what later steps read, so it is written whatever else is asked for.
+    write_routing_plan(plan, folder, tuple(dict.fromkeys(("json", *config.routing.dump_plan_as))), config.routing.yaml_max_pairs)
+    if config.routing.log_decision_reasons:
+        for line in decision_lines(plan):
+            context.log.info(line)
+    counts = plan.metadata["route_counts"]
+    reasons = reasons_by_route(plan)
+    rows = [dg.TableRecord({"route": route, "pairs": count, "commonest reasons": reasons.get(route, "")}) for route, count in counts.items()]
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(plan.plan_id),
+        metadata={
+            "plan_id": plan.plan_id,
+            "n_pairs": plan.metadata["n_pairs"],
+            **{f"n_{route.removeprefix('ROUTE_').lower()}": count for route, count in counts.items()},
+            "routes": dg.MetadataValue.table(rows) if rows else "no pairs",
+            "picture": dg.MetadataValue.md(picture_markdown(route_picture(plan), "routes by target and symbol")),
+            "path": dg.MetadataValue.path(str(folder)),
+        },
+    )
+
+
+@dg.asset(group_name="plan", kinds={"json"}, owners=OWNERS, code_version=CODE_VERSION, deps=[routing_plan])
+def training_plan(
+    context: dg.AssetExecutionContext, panel: Panel, feature_selection: pd.DataFrame, leakage_audit: pd.DataFrame, settings: Settings
+) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """The jobs that training executes, and nothing else; writing it brings the partitions of the models in step."""
+    config = settings.load()
+    routing = read_routing_plan(settings.output / ROUTING_PLAN_PATH, panel.data_hash)
+    candidates = read_candidates(settings.output / CANDIDATES_PATH)
+    plan = make_training_plan(routing, candidates, feature_sets(panel, feature_selection, leakage_audit), FAMILIES.values(), config.training)
+    folder = settings.output / TRAINING_PLAN_PATH
+    write_training_plan(plan, folder, config.routing.dump_plan_as)
+    changes = publish_plan(context.instance, plan, panel.symbols)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(str(plan.metadata["plan_id"])),
+        metadata={
+            "plan_id": plan.metadata["plan_id"],
+            "n_jobs": len(plan.jobs),
+            "n_cross_sectional_jobs": plan.summary["total_cs_jobs"],
+            "n_symbol_jobs": plan.summary["total_symbol_jobs"],
+            "n_blocked_pairs": plan.summary["total_blocked"],
+            "partitions": dg.MetadataValue.json(
+                {name: {"added": len(c.add), "deleted": len(c.delete), "deferred": len(c.deferred)} for name, c in changes.items()}
+            ),
+            "path": dg.MetadataValue.path(str(folder)),
+        },
+    )
+
+
+def read_table(settings: Settings, path: str) -> pd.DataFrame:
+    """One of the tables of the output tree."""
+    frame: pd.DataFrame = read_value(settings.output / path, pd.DataFrame)
+    return frame
+
+
+def _markdown(frame: pd.DataFrame, limit: int = 40) -> dg.MetadataValue:
+    lines = ["| " + " | ".join(map(str, frame.columns)) + " |", "|" + " --- |" * len(frame.columns)]
+    for row in frame.head(limit).itertuples(index=False):
+        lines.append("| " + " | ".join(f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|") for value in row) + " |")
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+ROUTING_ASSETS = (target_ranking, feature_selection, leakage_audit, stability, routing_candidates, routing_plan, training_plan)

@@ -1,0 +1,36 @@
+"""The one code location: market data to routed and trained models.
+
+Belongs here: what the location holds. Does not: anything else. One location, because a run cannot span two.
+"""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from resources.settings import Settings, settings_from_environment
+from routing_assets.assets import ROUTING_ASSETS
+from routing_assets.checks import CHECKS
+from routing_assets.jobs import JOBS
+from routing_assets.sensors import new_market_data_sensor
+from training_assets.checks import CHECKS as TRAINING_CHECKS
+from training_assets.definitions import resources_of, training_assets_of
+from training_assets.jobs import JOBS as TRAINING_JOBS
+from training_assets.sensors import training_plan_sensor
+
+
+def make_definitions(settings: Settings, loggers: Mapping[str, dg.LoggerDefinition] | None = None) -> dg.Definitions:
+    """Assets, checks, jobs, sensors and resources under these settings; `loggers` beside Dagster's own, for runs in the command's process."""
+    return dg.Definitions(
+        assets=[*training_assets_of(settings), *ROUTING_ASSETS],
+        asset_checks=[*TRAINING_CHECKS, *CHECKS],
+        jobs=[*TRAINING_JOBS, *JOBS],
+        sensors=[new_market_data_sensor, training_plan_sensor],
+        resources=resources_of(settings),
+        loggers=loggers,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The code location as Dagster loads it, settings from the environment."""
+    return make_definitions(settings_from_environment())

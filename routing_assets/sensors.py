@@ -1,0 +1,32 @@
+"""The sensor that asks for a new plan when market data changed and came to rest.
+
+Belongs here: listing files and asking Dagster for a run. Does not: what changed (`training_assets.market_changes`).
+"""
+
+import dagster as dg
+
+from resources.market_data.records import DataError
+from resources.market_data.sources import list_market_files
+from resources.settings import Settings
+from training_assets.market_changes import market_changes
+
+
+@dg.sensor(
+    job_name="plan_only",
+    minimum_interval_seconds=60,
+    description="Watches the market data's files; once a batch of changes has come to rest (two looks see the same), asks for one new plan.",
+)
+def new_market_data_sensor(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult:
+    try:
+        files = list_market_files(settings.load().data)
+    except (DataError, OSError) as error:
+        # A folder that cannot be read is not an empty one: the cursor stays, and nothing is asked for.
+        return dg.SensorResult(skip_reason=f"market data cannot be listed: {error}")
+    changes = market_changes(context.cursor, files)
+    cursor = changes.cursor.text()
+    if not changes.any:
+        return dg.SensorResult(skip_reason=f"{len(files)} files, nothing new", cursor=cursor)
+    if not changes.settled:
+        return dg.SensorResult(skip_reason=f"{changes.describe()}; waiting until a second look sees the same", cursor=cursor)
+    tags = {"switchyard/market_data": changes.fingerprint, "switchyard/why": changes.describe()}
+    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"data:{changes.fingerprint}", tags=tags)], cursor=cursor)

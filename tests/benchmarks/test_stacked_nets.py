@@ -1,0 +1,69 @@
+"""Stacked nets against a loop over the same nets: 64 symbols, one thread, both sides fitting the same requests to the same epochs.
+
+Run with `python -m pytest tests/benchmarks/test_stacked_nets.py -s` for the figures, or as a script with family names and, with
+`--device cuda`, on a GPU.
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from config.sections.base import TaskType
+from training_assets.families.base import FitRequest, sample_from_arrays
+from training_assets.families.registry import FAMILIES
+
+N_SYMBOLS, N_ROWS, N_FEATURES = 64, 500, 20
+SMALLEST_RATIO = 3.0
+
+
+def requests_of(n_symbols: int, device: str) -> list[FitRequest]:
+    """One request a symbol, ragged: 400 to 600 rows, the last fifth for early stopping."""
+    generator = np.random.default_rng(0)
+    made = []
+    for symbol in range(n_symbols):
+        n_rows = N_ROWS - 100 + 50 * (symbol % 5)
+        x = generator.normal(size=(n_rows, N_FEATURES)).astype(np.float32)
+        y = (x[:, 0] * x[:, 1] + np.roll(x[:, 2], 2) + generator.normal(size=n_rows)).astype(np.float32)
+        cut = n_rows * 4 // 5
+        made.append(FitRequest(sample_from_arrays(x[:cut], y[:cut]), sample_from_arrays(x[cut:], y[cut:]), TaskType.REGRESSION, 0, {}, symbol, device))
+    return made
+
+
+def stacked_against_loop(name: str, n_symbols: int = N_SYMBOLS, device: str = "cpu") -> tuple[float, float]:
+    """Seconds of the stack and of the loop; asserts that both trained the same epochs."""
+    family, requests = FAMILIES[name], requests_of(n_symbols, device)
+    assert family.fit_many is not None
+    family.fit(requests[0])
+    family.fit_many(requests[:2])
+    begin = time.perf_counter()
+    stacked = family.fit_many(requests)
+    middle = time.perf_counter()
+    looped = [family.fit(request) for request in requests]
+    end = time.perf_counter()
+    if device == "cpu":
+        assert [model.fit_details["epochs"] for model in stacked] == [model.fit_details["epochs"] for model in looped]
+    return middle - begin, end - middle
+
+
+def test_64_stacked_mlps_train_at_least_three_times_as_fast_as_a_loop() -> None:
+    stack_seconds, loop_seconds = stacked_against_loop("MLP")
+    print(f"\nMLP x {N_SYMBOLS}: stacked {stack_seconds:.2f} s, loop {loop_seconds:.2f} s, ratio {loop_seconds / stack_seconds:.1f}")
+    assert loop_seconds / stack_seconds >= SMALLEST_RATIO
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("families", nargs="*", default=["MLP"])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--symbols", type=int, default=N_SYMBOLS)
+    options = parser.parse_args(arguments)
+    for name in options.families:
+        stack_seconds, loop_seconds = stacked_against_loop(name, options.symbols, options.device)
+        ratio = loop_seconds / stack_seconds
+        print(f"{name} x {options.symbols} on {options.device}: stacked {stack_seconds:.2f} s, loop {loop_seconds:.2f} s, ratio {ratio:.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Real model families too small to be worth their names, and some that misbehave on purpose."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from config.sections.base import TaskType
+from training_assets.contracts import Stage
+from training_assets.families.base import Family, FitError, FitRequest, Sample
+
+
+@dataclass
+class OneWeight:
+    """Predicts its weight times the first feature."""
+
+    weight: float
+    fit_details: dict[str, Any] = field(default_factory=dict)
+
+    def predict(self, sample: Sample) -> NDArray[np.float32]:
+        return (np.nan_to_num(sample.x[:, 0]) * self.weight).astype(np.float32)
+
+    def save(self, folder: Path) -> None:
+        (folder / "weight.json").write_bytes(orjson.dumps({"weight": self.weight}))
+
+
+def load_one_weight(folder: Path) -> OneWeight:
+    return OneWeight(orjson.loads((folder / "weight.json").read_bytes())["weight"])
+
+
+def fit_one_weight(request: FitRequest) -> OneWeight:
+    x, y = np.nan_to_num(request.train.x[:, 0]).astype(float), request.train.y.astype(float)
+    return OneWeight(float(x @ y / (x @ x)))
+
+
+def fit_many_weights(requests: Sequence[FitRequest]) -> list[OneWeight]:
+    return [OneWeight(fit_one_weight(request).weight, {"stacked": len(requests)}) for request in requests]
+
+
+def refuse(request: FitRequest) -> OneWeight:
+    raise FitError(f"Refusing: {request.train.n_rows} rows, refuses them all")
+
+
+def burst(request: FitRequest) -> OneWeight:
+    raise ZeroDivisionError("burst in a library")
+
+
+def die(request: FitRequest) -> OneWeight:
+    os._exit(9)
+
+
+def sleep(request: FitRequest) -> OneWeight:
+    time.sleep(30)
+    return OneWeight(0.0)
+
+
+def tiny(name: str, fit: Any, cheap: bool = True, stage: Stage = Stage.CPU, fit_many: Any = None) -> Family:
+    return Family(
+        name=name,
+        stage=stage,
+        task_types=frozenset({TaskType.REGRESSION}),
+        cheap=cheap,
+        defaults={},
+        libraries=(),
+        fit=fit,
+        load=load_one_weight,
+        description="A family for tests.",
+        fit_many=fit_many,
+    )
+
+
+TINY_FAMILIES = {
+    family.name: family
+    for family in (
+        tiny("OneWeight", fit_one_weight),
+        tiny("Expensive", fit_one_weight, cheap=False),
+        tiny("Refusing", refuse),
+        tiny("Bursting", burst),
+        tiny("Deadly", die),
+        tiny("Sleeping", sleep),
+        tiny("Stacked", fit_one_weight, stage=Stage.GPU, fit_many=fit_many_weights),
+        tiny("StackBurst", fit_one_weight, stage=Stage.GPU, fit_many=burst),
+    )
+}

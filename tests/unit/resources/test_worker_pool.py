@@ -1,0 +1,74 @@
+"""The pool hands every item out once, and lays crashes and overruns at the right door."""
+
+import os
+import time
+
+import pytest
+
+from resources.worker_pool import TimeLimitError, WorkerError, measured, run_tasks, time_limit
+
+
+def prepare(base: int) -> int:
+    return base
+
+
+def prepare_badly(base: int) -> int:
+    raise ValueError(f"no good base {base}")
+
+
+def prepare_dying(base: int) -> int:
+    os._exit(3)
+
+
+def task(base: int, item: int) -> int:
+    if item == 13:
+        raise ValueError("unlucky")
+    if item == 66:
+        os._exit(5)
+    if item == 99:
+        time.sleep(60)
+    return base + item
+
+
+def threads(base: int, item: int) -> str:
+    return os.environ["OMP_NUM_THREADS"]
+
+
+def test_every_item_comes_back_once_and_errors_name_their_own_item() -> None:
+    results = list(run_tasks(prepare, (100,), task, [1, 2, 13, 3], 2, 30.0))
+    assert sorted(result.value for result in results if result.value is not None) == [101, 102, 103]
+    (failed,) = [result for result in results if result.value is None]
+    assert (failed.item, failed.crashed, failed.error) == (13, False, "ValueError: unlucky")
+
+
+def test_a_crash_and_an_overrun_cost_only_the_items_that_caused_them() -> None:
+    results = {result.item: result for result in run_tasks(prepare, (0,), task, [99, 66, 1, 2, 3], 2, 1.5)}
+    assert {item for item, result in results.items() if result.value is not None} == {1, 2, 3}
+    assert results[66].crashed
+    assert "exit code 5" in str(results[66].error)
+    assert results[99].crashed
+    assert results[99].error == "stopped after 1.5 seconds"
+
+
+def test_workers_that_cannot_be_prepared_are_an_error_that_says_why() -> None:
+    with pytest.raises(WorkerError, match="ValueError: no good base 7"):
+        list(run_tasks(prepare_badly, (7,), task, [1], 1, 30.0))
+
+
+def test_workers_that_die_before_they_are_ready_are_given_up() -> None:
+    with pytest.raises(WorkerError, match="3 workers died"):
+        list(run_tasks(prepare_dying, (7,), task, [1], 1, 30.0))
+
+
+def test_a_worker_has_one_thread_and_no_items_start_no_worker() -> None:
+    assert [result.value for result in run_tasks(prepare, (0,), threads, [1], 1, 30.0)] == ["1"]
+    assert list(run_tasks(prepare_badly, (0,), threads, [], 1, 30.0)) == []
+
+
+def test_a_block_past_its_time_limit_is_stopped_and_one_within_it_is_not() -> None:
+    with measured() as watch, pytest.raises(TimeLimitError, match=r"0\.05 seconds"), time_limit(0.05):
+        time.sleep(5)
+    assert watch.seconds < 1.0
+    with time_limit(0.05):
+        pass
+    time.sleep(0.1)

@@ -1,0 +1,283 @@
+"""The trainer trains what it is given, once, the same for any workers, and loses no job to another's failure."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow.parquet as pq
+import pytest
+
+from config.schema import Config
+from tests.panels import BINARY_TARGET, CLASS_TARGET, REGRESSION_TARGET, Planted, make_panel, pooled_job, symbol_job
+from tests.tiny_families import TINY_FAMILIES
+from training_assets.contracts import Route, Stage, TrainingJob
+from training_assets.families.base import Family
+from training_assets.model_store import CARD_FILE, read_card
+from training_assets.outcomes import JobOutcome
+from training_assets.panel.panel import Panel
+from training_assets.trainer import train_jobs
+
+ROOT = Path(__file__).parents[3]
+
+
+def written(panel: Panel, folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    panel.write(folder)
+    return folder
+
+
+def train(
+    jobs: Sequence[TrainingJob],
+    panel: Panel,
+    output: Path,
+    workers: int = 1,
+    stage: Stage = Stage.CPU,
+    families: Mapping[str, Family] | None = None,
+    **settings: Any,
+) -> list[JobOutcome]:
+    config = Config.model_validate(settings)
+    folder = output / "panel"
+    if not folder.exists():
+        written(panel, folder)
+    return list(train_jobs(jobs, folder, config, output, stage, "plan", workers, "cpu", families))
+
+
+def model_bytes(output: Path) -> dict[str, bytes]:
+    root = output / "models"
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file() and path.name != CARD_FILE}
+
+
+def cards(output: Path) -> dict[str, dict[str, Any]]:
+    documents = {path.relative_to(output).as_posix(): orjson.loads(path.read_bytes()) for path in (output / "models").rglob(CARD_FILE)}
+    return {name: {key: value for key, value in document.items() if key != "fit_seconds"} for name, document in documents.items()}
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    return make_panel(3, 400, planted=Planted(1.0, 0.0, 1.0))
+
+
+def test_pooled_and_local_jobs_of_every_task_find_the_planted_signal(panel: Panel, tmp_path: Path) -> None:
+    jobs = [job for target in panel.target_names for job in (pooled_job(panel, target, ("Ridge",)), symbol_job(panel, "S001", target, ("Ridge",)))]
+    outcomes = train(jobs, panel, tmp_path)
+    assert len(outcomes) == 6
+    assert not [failure for outcome in outcomes for failure in outcome.failures]
+    for outcome in outcomes:
+        (model,) = outcome.models
+        metric = model.oos_metrics[0]
+        assert metric.score is not None
+        assert metric.ci_low is not None
+        assert metric.ci_low > (0.0 if metric.metric.startswith("rank_ic") else 0.5)
+
+
+def test_the_card_says_what_the_model_is_and_stops_before_the_holdout(panel: Panel, tmp_path: Path) -> None:
+    train([pooled_job(panel, REGRESSION_TARGET, ("Ridge",), ("S000", "S002"))], panel, tmp_path, seed=7)
+    card = read_card(tmp_path / "models" / REGRESSION_TARGET / "cross_sectional" / "Ridge")
+    assert (card.target, card.symbol, card.symbols, card.family, card.plan_id) == (REGRESSION_TARGET, None, ("S000", "S002"), "Ridge", "plan")
+    assert card.features == panel.feature_names
+    assert card.purge_bars == 3
+    assert card.data_hash == panel.data_hash
+    assert "numpy" in card.library_versions
+    assert np.datetime64(card.train_end[:19], "ns").astype("int64") < panel.times_ns[panel.holdout_start_code - card.horizon_bars]
+    assert card.n_rows <= 2 * (panel.holdout_start_code - card.horizon_bars)
+
+
+def test_what_the_holdout_holds_changes_nothing_that_is_trained(panel: Panel, tmp_path: Path) -> None:
+    jobs = [pooled_job(panel, target, ("Ridge", "LightGBM"), for_blends=True) for target in (REGRESSION_TARGET, BINARY_TARGET)]
+    features, labels = panel.features.copy(), panel.labels.copy()
+    late = panel.time_codes >= panel.holdout_start_code
+    features[:, late] = 1e6
+    labels[:, (panel.label_end_codes >= panel.holdout_start_code).any(axis=0)] = 1.0
+    train(jobs, panel, tmp_path / "clean")
+    train(jobs, replace(panel, features=features, labels=labels), tmp_path / "garbage")
+    assert model_bytes(tmp_path / "clean") == model_bytes(tmp_path / "garbage")
+
+
+def test_what_lies_before_the_holdout_does_change_the_model(panel: Panel, tmp_path: Path) -> None:
+    job = symbol_job(panel, "S000", REGRESSION_TARGET, ("Ridge",))
+    labels = panel.labels.copy()
+    labels[0, panel.holdout_start_code - 10] += 5.0
+    train([job], panel, tmp_path / "clean")
+    train([job], replace(panel, labels=labels), tmp_path / "other")
+    assert model_bytes(tmp_path / "clean") != model_bytes(tmp_path / "other")
+
+
+def test_out_of_sample_predictions_come_from_fits_that_end_before_them(panel: Panel, tmp_path: Path) -> None:
+    """Garbage labels in the out-of-sample part change the final model but none of the predictions on that part."""
+    job = symbol_job(panel, "S000", REGRESSION_TARGET, ("Ridge",))
+    labels = panel.labels.copy()
+    rows = panel.rows_of("S000")
+    late = np.arange(rows.start + 270, rows.start + 330)
+    labels[0, late] = np.where(np.isfinite(labels[0, late]), 50.0 * (-1.0) ** late, np.nan)
+    train([job], panel, tmp_path / "clean")
+    train([job], replace(panel, labels=labels), tmp_path / "garbage")
+    name = Path("models") / REGRESSION_TARGET / "symbol=S000" / "Ridge" / "oos_predictions.parquet"
+    clean, garbage = (pq.read_table(tmp_path / folder / name) for folder in ("clean", "garbage"))
+    assert clean["prediction"].equals(garbage["prediction"])
+    assert not clean["label"].equals(garbage["label"])
+
+
+def test_a_second_run_trains_nothing_and_a_refresh_trains_again(panel: Panel, tmp_path: Path) -> None:
+    jobs = [symbol_job(panel, symbol, BINARY_TARGET, ("Ridge", "LightGBM")) for symbol in panel.symbols]
+    assert not any(outcome.cached for outcome in train(jobs, panel, tmp_path))
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "models").rglob("*") if path.is_file()}
+    assert all(outcome.cached for outcome in train(jobs, panel, tmp_path))
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "models").rglob("*") if path.is_file()} == times
+    before = model_bytes(tmp_path)
+    assert not any(outcome.cached for outcome in train(jobs, panel, tmp_path, resources={"force_refresh": True}))
+    assert model_bytes(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"seed": 1}, {"splits": {"inner_fraction": 0.3}}, {"training": {"oos_fraction": 0.3}}, {"training": {"hyperparameters": {"ridge": {"penalties": [0.5]}}}}],
+)
+def test_a_setting_that_can_change_a_model_trains_it_again(panel: Panel, tmp_path: Path, settings: dict[str, Any]) -> None:
+    jobs = [symbol_job(panel, "S000", REGRESSION_TARGET, ("Ridge",))]
+    train(jobs, panel, tmp_path)
+    assert [outcome.cached for outcome in train(jobs, panel, tmp_path, **settings)] == [False]
+    assert [outcome.cached for outcome in train(jobs, panel, tmp_path, **settings)] == [True]
+
+
+def test_a_folder_that_was_tampered_with_is_trained_again(panel: Panel, tmp_path: Path) -> None:
+    jobs = [symbol_job(panel, "S000", REGRESSION_TARGET, ("Ridge",))]
+    train(jobs, panel, tmp_path)
+    before = model_bytes(tmp_path)
+    (tmp_path / "models" / REGRESSION_TARGET / "symbol=S000" / "Ridge" / "model.json").write_text("{}")
+    assert [outcome.cached for outcome in train(jobs, panel, tmp_path)] == [False]
+    assert model_bytes(tmp_path) == before
+
+
+def test_one_and_two_workers_make_the_same_bytes_in_any_order(panel: Panel, tmp_path: Path) -> None:
+    jobs = [pooled_job(panel, CLASS_TARGET, ("LightGBM", "Ridge"))]
+    jobs += [symbol_job(panel, symbol, BINARY_TARGET, ("LightGBM", "Ridge")) for symbol in panel.symbols]
+    alone = train(jobs, panel, tmp_path / "one")
+    together = train(jobs[::-1], panel, tmp_path / "two", workers=2)
+    assert {outcome.job_id for outcome in alone} == {outcome.job_id for outcome in together}
+    assert model_bytes(tmp_path / "one") == model_bytes(tmp_path / "two")
+    assert cards(tmp_path / "one") == cards(tmp_path / "two")
+
+
+def test_families_that_fail_are_recorded_and_stop_no_other(panel: Panel, tmp_path: Path) -> None:
+    job = symbol_job(panel, "S000", REGRESSION_TARGET, ("Refusing", "OneWeight", "Bursting", "Nobody"))
+    (outcome,) = train([job], panel, tmp_path, families=TINY_FAMILIES)
+    assert [model.family for model in outcome.models] == ["OneWeight"]
+    errors = {failure.family: failure.error for failure in outcome.failures}
+    assert errors["Bursting"] == "ZeroDivisionError: burst in a library"
+    assert errors["Refusing"].startswith("Refusing: ")
+    assert "no family is called Nobody" in errors["Nobody"]
+    assert not list((tmp_path / "models").rglob("Bursting"))
+
+
+def test_a_family_that_kills_its_worker_is_recorded_and_the_rest_of_its_job_is_trained(panel: Panel, tmp_path: Path) -> None:
+    jobs = [symbol_job(panel, "S000", REGRESSION_TARGET, ("Deadly", "OneWeight"))]
+    jobs += [symbol_job(panel, symbol, REGRESSION_TARGET, ("OneWeight",)) for symbol in ("S001", "S002")]
+    outcomes = {outcome.job_id: outcome for outcome in train(jobs, panel, tmp_path, workers=2, families=TINY_FAMILIES)}
+    assert len(outcomes) == 3
+    assert all([model.family for model in outcome.models] == ["OneWeight"] for outcome in outcomes.values())
+    (failure,) = outcomes[jobs[0].job_id].failures
+    assert (failure.family, failure.symbol) == ("Deadly", "S000")
+    assert "exit code 9" in failure.error
+
+
+def test_a_fit_past_its_time_limit_is_recorded(panel: Panel, tmp_path: Path) -> None:
+    job = symbol_job(panel, "S000", REGRESSION_TARGET, ("Sleeping", "OneWeight"))
+    (outcome,) = train([job], panel, tmp_path, families=TINY_FAMILIES, training={"fit_timeout_seconds": 1})
+    assert [failure.error for failure in outcome.failures] == ["stopped after 1 seconds"]
+    assert [model.family for model in outcome.models] == ["OneWeight"]
+
+
+@pytest.mark.parametrize(("first_bar", "said"), [(360, "0 labelled rows < 1 before the holdout"), (290, "training rows < 50")])
+def test_a_symbol_that_starts_too_late_fails_with_numbers(first_bar: int, said: str, tmp_path: Path) -> None:
+    panel = make_panel(2, 400, late_starts={1: first_bar})
+    jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, ("Ridge",)) for symbol in panel.symbols]
+    early, late = sorted(train(jobs, panel, tmp_path), key=lambda outcome: outcome.job_id)
+    assert len(early.models) == 1
+    assert not late.models
+    assert said in late.failures[0].error
+    assert f"{REGRESSION_TARGET}/S001" in late.failures[0].error
+
+
+def test_a_job_made_for_other_data_fails_by_name(panel: Panel, tmp_path: Path) -> None:
+    job = symbol_job(panel, "S000", REGRESSION_TARGET, ("Ridge",))
+    strange = [replace(job, job_id="a", features=("f0", "g9")), replace(job, job_id="b", symbol="NOPE"), replace(job, job_id="c", target="none_1b")]
+    errors = {outcome.job_id: outcome.failures[0].error for outcome in train(strange, panel, tmp_path)}
+    assert "g9" in errors["a"]
+    assert "NOPE" in errors["b"]
+    assert "none_1b" in errors["c"]
+
+
+def test_the_experimental_lane_trains_cheap_families_and_marks_them(panel: Panel, tmp_path: Path) -> None:
+    job = symbol_job(panel, "S000", REGRESSION_TARGET, ("Expensive", "OneWeight"), route=Route.EXPERIMENTAL_ONLY)
+    (outcome,) = train([job], panel, tmp_path, families=TINY_FAMILIES)
+    assert ([model.family for model in outcome.models], outcome.failures) == (["OneWeight"], ())
+    assert read_card(Path(outcome.models[0].path)).experimental
+
+
+def test_a_task_a_family_does_not_declare_is_refused_by_name(panel: Panel, tmp_path: Path) -> None:
+    (outcome,) = train([symbol_job(panel, "S000", BINARY_TARGET, ("OneWeight",))], panel, tmp_path, families=TINY_FAMILIES)
+    assert outcome.failures[0].error == "OneWeight cannot take BINARY_CLASSIFICATION; it declares REGRESSION"
+
+
+@pytest.mark.parametrize(("family", "details"), [("Stacked", {"stacked": 3}), ("StackBurst", {})])
+def test_symbol_jobs_of_the_gpu_stage_are_stacked_and_fall_back_to_single_fits(panel: Panel, tmp_path: Path, family: str, details: dict[str, int]) -> None:
+    jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, (family,), stage=Stage.GPU) for symbol in panel.symbols]
+    outcomes = train(jobs, panel, tmp_path, stage=Stage.GPU, families=TINY_FAMILIES)
+    assert [read_card(Path(outcome.models[0].path)).details["fit"] for outcome in outcomes] == [details] * 3
+    assert train(jobs, panel, tmp_path, stage=Stage.CPU, families=TINY_FAMILIES) == []
+
+
+def test_no_model_folder_holds_a_format_that_runs_code(panel: Panel, tmp_path: Path) -> None:
+    train([pooled_job(panel, REGRESSION_TARGET, ("Ridge", "LightGBM", "XGBoost"))], panel, tmp_path)
+    paths = [path for path in (tmp_path / "models").rglob("*") if path.is_file()]
+    assert len(paths) >= 9
+    assert {path.suffix for path in paths} <= {".json", ".txt", ".ubj", ".safetensors", ".skops", ".parquet", ".npy"}
+    # A pickle of protocol 2 or later begins with 0x80 and its protocol number.
+    assert not [path for path in paths if path.read_bytes()[:1] == b"\x80"]
+
+
+_KILLED_RUN = """
+import sys
+from pathlib import Path
+from config.schema import Config
+from tests.panels import REGRESSION_TARGET, pooled_job, symbol_job
+from training_assets.contracts import Stage
+from training_assets.panel.panel import Panel
+from training_assets.trainer import train_jobs
+
+output = Path(sys.argv[1])
+panel = Panel.read(output / "panel")
+jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, ("LightGBM", "Ridge")) for symbol in panel.symbols]
+for outcome in train_jobs(jobs, output / "panel", Config(), output, Stage.CPU, "plan"):
+    print(outcome.job_id, flush=True)
+"""
+
+
+def test_a_run_killed_half_way_leaves_whole_folders_and_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    panel = make_panel(12, 600)
+    killed = tmp_path / "killed"
+    written(panel, killed / "panel")
+    process = subprocess.Popen([sys.executable, "-c", _KILLED_RUN, str(killed)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    announced = [process.stdout.readline().strip() for _ in range(3)]
+    time.sleep(0.03)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    complete = [folder for folder in (killed / "models").rglob("*") if folder.is_dir() and not folder.name.startswith(".") and not any(folder.glob("*/"))]
+    assert complete
+    assert all((folder / CARD_FILE).is_file() for folder in complete if ".writing-" not in str(folder))
+    jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, ("LightGBM", "Ridge")) for symbol in panel.symbols]
+    resumed = train(jobs, panel, killed)
+    assert {outcome.job_id for outcome in resumed if outcome.cached} >= set(announced)
+    assert not all(outcome.cached for outcome in resumed)
+    train(jobs, panel, tmp_path / "whole")
+    finished = {name: content for name, content in model_bytes(killed).items() if ".writing-" not in name}
+    assert finished == model_bytes(tmp_path / "whole")

@@ -1,0 +1,269 @@
+"""Trains the blend of one pair routed BOTH from the pooled models' folders.
+
+Belongs here: lining the pooled model's out-of-sample predictions up with the pair's rows, the blend's fits, its scores against its parts, its
+folder. Does not: the blend's arithmetic (`training_assets.ensemble`), or the pooled models themselves.
+
+The local part is fitted on rows where the pooled prediction was made by a model that had not seen them: the cross-fitted blocks before the
+out-of-sample part and the out-of-sample part itself, which the pooled model's folder holds. On rows it was fitted on, the pooled model leaves
+less than it will leave later, and the local part would learn too little.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from config.sections.base import TaskType
+from resources.worker_pool import measured
+from training_assets.contracts import Interval, ModelCard, Route, TrainingJob
+from training_assets.ensemble import (
+    BLEND,
+    BlendModel,
+    StrengthChoice,
+    adds_to_offset,
+    blend_folder_name,
+    blended,
+    choose_strength,
+    offset_of,
+)
+from training_assets.families.base import Family, FitError, FittedModel
+from training_assets.families.losses import raw_of
+from training_assets.fitting import (
+    PreparedJob,
+    TrainingContext,
+    cached_model,
+    fit_request,
+    guarded,
+    interval_of,
+    job_key,
+    make_card,
+    oos_rows,
+    prepare_job,
+    refusal,
+)
+from training_assets.model_store import ModelError, model_folder, probability_columns, read_oos, verified_card, write_model
+from training_assets.outcomes import FamilyFailure, JobOutcome, TrainedModel, trained_model
+from training_assets.samples import JobRows, Mask
+from training_assets.windows import FitWindow, fit_window, oos_fold, optional_part, scored_part, strength_folds
+
+LOCAL_MODEL_METRIC = "local_alone."
+POOLED_PART_METRIC = "pooled_part."
+STRENGTH_FOLDS = 5
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class _PooledSide:
+    """The pooled model of a target and family, and what it said out of sample of the pair's rows.
+
+    `predictions` : shape (n_rows,) or (n_rows, n_classes) on the pair's rows; NaN where it said nothing out of sample.
+    """
+
+    model: FittedModel
+    card: ModelCard
+    predictions: NDArray[np.float32]
+
+    @property
+    def known(self) -> Mask:
+        return np.asarray(np.isfinite(self.predictions.reshape(self.predictions.shape[0], -1)).all(axis=1))
+
+
+def train_blend(context: TrainingContext, job: TrainingJob, families: Sequence[str]) -> JobOutcome:
+    """Train the blends of one pair, one a family that has a pooled model of the target; a blend that fails stops no other."""
+    models: list[TrainedModel] = []
+    failures: list[FamilyFailure] = []
+    with measured() as watch:
+        try:
+            prepared = prepare_job(context, job)
+        except FitError as error:
+            return JobOutcome(
+                job.job_id, (), tuple(FamilyFailure(blend_folder_name(name), job.target, job.symbol, str(error)) for name in families), False, 0.0
+            )
+        for name in families:
+            try:
+                models.append(_train_one(context, prepared, name))
+            except (FitError, ModelError) as error:
+                failures.append(prepared.failure(blend_folder_name(name), str(error)))
+    cached = bool(models) and not failures and all(model.cached for model in models)
+    return JobOutcome(job.job_id, tuple(models), tuple(failures), cached, watch.seconds)
+
+
+def _train_one(context: TrainingContext, prepared: PreparedJob, name: str) -> TrainedModel:
+    family = context.families.get(name)
+    if family is None:
+        raise FitError(f"no family is called {name}; the registry has {', '.join(context.families)}")
+    if (refused := refusal(family, prepared)) is not None:
+        raise FitError(refused)
+    side = _pooled_side(context, prepared, family)
+    key = job_key(context, prepared, family, {"blend": side.card.content_key})
+    found = cached_model(context, prepared.job, blend_folder_name(name), key)
+    return found if found is not None else _fit_and_save(context, prepared, family, side, key)
+
+
+def _fit_and_save(context: TrainingContext, prepared: PreparedJob, family: Family, side: _PooledSide, key: str) -> TrainedModel:
+    with measured() as watch:
+        fits = _BlendFits(context, prepared.rows, _where_pooled_is_known(prepared, side), family, side)
+        scored = fits.scored()
+        model, fitted = fits.final(scored.choice)
+    folder_name = blend_folder_name(family.name)
+    card = make_card(
+        context,
+        prepared,
+        family,
+        name=BLEND,
+        route=Route.BOTH,
+        key=key,
+        features=model.features,
+        fitted=fitted,
+        metrics=_metrics(context, prepared, family, scored),
+        seconds=watch.seconds,
+        details={"fit": model.fit_details, "base_family": family.name, "strength": model.strength, "pooled_model_id": side.card.model_id},
+    )
+    card = replace(card, model_id=f"{card.job_id}:{folder_name}:{key[:12]}")
+    folder = model_folder(context.models_root, card.target, card.symbol, folder_name)
+    oos = oos_rows(prepared, [scored.rows], [scored.blend])
+    return trained_model(write_model(folder, model, card, oos, context.panel), str(folder), cached=False)
+
+
+def _where_pooled_is_known(prepared: PreparedJob, side: _PooledSide) -> PreparedJob:
+    """The job with labels only where the pooled model has an out-of-sample prediction."""
+    ends = np.where(side.known, prepared.rows.label_end_codes, np.int32(-1))
+    return replace(prepared, rows=replace(prepared.rows, label_end_codes=ends))
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """The scored fit: its strength, and what blend and pooled part say on the out-of-sample rows."""
+
+    choice: StrengthChoice
+    rows: Mask
+    blend: NDArray[np.float32]
+    pooled: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _BlendFits:
+    """The fits of one blend: on the strength's folds, for the score, and for keeps.
+
+    `all_rows` : the job's rows with all their labels, which fix the out-of-sample part, so that it is that of the pair's plain models too.
+    `prepared` : the job with labels only where the pooled model has an out-of-sample prediction.
+    """
+
+    context: TrainingContext
+    all_rows: JobRows
+    prepared: PreparedJob
+    family: Family
+    side: _PooledSide
+
+    def scored(self) -> _Scored:
+        """Strength from folds before the out-of-sample part, then a fit on all before it, and its predictions there."""
+        config, horizon = self.context.config, self.prepared.info.horizon_bars
+        fold = oos_fold(self.all_rows, self.context.panel.holdout_start_code, config.training.oos_fraction, horizon, config.splits, self._where)
+        choice = self._choose(fold.test_start)
+        window, rows = scored_part(self.prepared.rows, fold, config.splits, self._where)
+        local = self._predict(self._fit(window), rows)
+        pooled = self.side.predictions[rows]
+        return _Scored(choice, rows, blended(pooled, local, choice.strength, self._task_type), pooled)
+
+    def final(self, scored_choice: StrengthChoice) -> tuple[BlendModel, Mask]:
+        """The blend fitted on every row before the holdout, its strength chosen on folds over all of them, and the rows it saw."""
+        choice = self._choose(self.context.panel.holdout_start_code)
+        rows = self.prepared.rows
+        window = fit_window(rows, rows.usable, self.context.config.splits, self._where)
+        local = self._fit(window)
+        details = {
+            "losses_by_strength": {f"{strength:g}": loss for strength, loss in choice.losses.items()},
+            "strength_of_scored_fit": scored_choice.strength,
+            "local": local.fit_details,
+        }
+        with_offset = adds_to_offset(self.family, self._task_type)
+        features = self.prepared.job.features
+        parts = (self.side.model, local, self.family.name, with_offset)
+        return BlendModel(*parts, choice.strength, self._task_type, self.side.card.features, features, details), window.both
+
+    @property
+    def _task_type(self) -> TaskType:
+        return self.prepared.info.task_type
+
+    @property
+    def _where(self) -> str:
+        return f"{self.prepared.where} {blend_folder_name(self.family.name)}"
+
+    @property
+    def _offset(self) -> NDArray[np.float32] | None:
+        return offset_of(raw_of(self.side.predictions, self._task_type)) if adds_to_offset(self.family, self._task_type) else None
+
+    def _fit(self, window: FitWindow) -> FittedModel:
+        request = fit_request(self.context, self.prepared, self.family, window, self._offset)
+        return self._or_error(guarded(lambda: self.family.fit(request), self.context.config.training.fit_timeout_seconds))
+
+    def _predict(self, local: FittedModel, rows: Mask) -> NDArray[np.float32]:
+        sample = self.prepared.rows.sample(rows, self._offset)
+        return self._or_error(guarded(lambda: local.predict(sample), self.context.config.training.fit_timeout_seconds))
+
+    def _or_error(self, answer: Answer | str) -> Answer:
+        if isinstance(answer, str):
+            raise FitError(f"{self._where}: {answer}")
+        return answer
+
+    def _choose(self, stop_code: int) -> StrengthChoice:
+        """Strength by purged folds over the rows before a time; a fold that cannot be fitted says nothing."""
+        config, rows = self.context.config, self.prepared.rows
+        usable = rows.usable & (rows.label_end_codes <= stop_code)
+        if not usable.any():
+            return choose_strength((), config.scoring.shrinkage_grid, self._task_type)
+        start = int(rows.time_codes[usable].min())
+        horizon = self.prepared.info.horizon_bars
+        folds = strength_folds(self.context.panel, start, stop_code, STRENGTH_FOLDS, horizon, config.splits)
+        parts = [part for fold in folds if (part := optional_part(rows, fold, config.splits, self._where)) is not None]
+        tested = []
+        for window, fold_rows in parts:
+            known = fold_rows & usable
+            if known.any():
+                tested.append((self.side.predictions[known], self._predict(self._fit(window), known), rows.y[known], rows.weight[known]))
+        return choose_strength(tested, config.scoring.shrinkage_grid, self._task_type)
+
+
+def _pooled_side(context: TrainingContext, prepared: PreparedJob, family: Family) -> _PooledSide:
+    """Read the pooled model of a target and family, checked whole and made for these data and this symbol."""
+    job = prepared.job
+    folder = model_folder(context.models_root, job.target, None, family.name)
+    card = verified_card(folder)
+    if card.data_hash != context.panel.data_hash:
+        raise ModelError(f"{folder}: made from data {card.data_hash}, these are {context.panel.data_hash}; train the pooled model on these data first")
+    if job.symbol not in (card.symbols or ()):
+        raise ModelError(f"{folder}: does not pool {job.symbol}; make the plan again, or train the pooled model from this plan first")
+    return _PooledSide(family.load(folder), card, _pooled_predictions(context, prepared, folder))
+
+
+def _pooled_predictions(context: TrainingContext, prepared: PreparedJob, folder: Path) -> NDArray[np.float32]:
+    """The pooled model's out-of-sample predictions on the rows of the pair, NaN where it has none."""
+    info, rows = prepared.info, prepared.rows
+    table = read_oos(folder)
+    table = table.filter(pc.equal(table["symbol"], prepared.job.symbol))
+    names = probability_columns(len(info.classes)) if info.task_type is TaskType.MULTICLASS_CLASSIFICATION else ("prediction",)
+    values = np.stack([table[name].to_numpy() for name in names], axis=1)
+    codes = np.searchsorted(context.panel.times_ns, table["timestamp"].cast("int64").to_numpy())
+    predictions = np.full((rows.n_rows, len(names)), np.nan, np.float32)
+    place = np.searchsorted(rows.time_codes, codes)
+    found = (place < rows.n_rows) & (rows.time_codes[np.minimum(place, rows.n_rows - 1)] == codes)
+    predictions[place[found]] = values[found]
+    return predictions if info.task_type is TaskType.MULTICLASS_CLASSIFICATION else predictions[:, 0]
+
+
+def _metrics(context: TrainingContext, prepared: PreparedJob, family: Family, scored: _Scored) -> tuple[Interval, ...]:
+    """Scores of the blend, of its pooled part, and of the symbol's own model of the family where there is one, on the same rows."""
+    blend = interval_of(context, prepared, scored.rows, scored.blend)
+    pooled = interval_of(context, prepared, scored.rows, scored.pooled)
+    metrics = (blend, replace(pooled, metric=POOLED_PART_METRIC + pooled.metric))
+    local_folder = model_folder(context.models_root, prepared.job.target, prepared.job.symbol, family.name)
+    try:
+        local = verified_card(local_folder).oos_metrics[-1]
+    except ModelError:
+        return metrics
+    return (*metrics, replace(local, metric=LOCAL_MODEL_METRIC + local.metric))

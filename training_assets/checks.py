@@ -1,0 +1,58 @@
+"""Blocking checks of the training side: what the UI shows, and what stops a run that holds both the checked and what follows.
+
+Belongs here: the wrapping of a verdict as a check result. Does not: the verdict. A check stops its own run only; the same lock stands inside every model asset.
+`partitions_def=` on checks is a preview feature of Dagster, pinned; it is used in this file only.
+"""
+
+import dagster as dg
+import pandas as pd
+
+from resources.artifact_store import read_value
+from resources.settings import Settings
+from training_assets.assets import market_bars, pair_plan, target_plan
+from training_assets.contracts import TrainingType
+from training_assets.data_quality import check_bars, long_bars
+from training_assets.model_assets import AUDIT_PATH
+from training_assets.panel.panel import Bars
+from training_assets.plan_reader import plan_slices, read_master_plan
+from training_assets.stage_work import leakage_lock_of
+
+
+@dg.asset_check(asset=market_bars, blocking=True, description="Schema, ranges, order and coverage of the bars, by Great Expectations.")
+def bars_quality(market_bars: Bars) -> dg.AssetCheckResult:
+    report = check_bars(long_bars(market_bars))
+    failures = [
+        f"{item.name} {item.column or ''}: {item.n_unexpected} rows, {item.bound}, for instance {', '.join(item.examples)}" for item in report.failures()
+    ]
+    return dg.AssetCheckResult(passed=report.success, metadata={"statistics": dict(report.statistics), "failures": dg.MetadataValue.json(failures)})
+
+
+def make_leakage_check(slices: dg.AssetSpec, training_type: TrainingType) -> dg.AssetChecksDefinition:
+    """The leakage lock's verdict on the partitions of a run, as a blocking check of the plan's slices.
+
+    Over a range, one leaking partition must not stop the others: the check then warns, and the lock inside the model asset refuses that one alone.
+    """
+
+    @dg.asset_check(
+        asset=slices.key,
+        name="leakage",
+        blocking=True,
+        partitions_def=slices.partitions_def,
+        description="No finding of the leakage audit concerns the job's target, symbols or features.",
+    )
+    def leakage(context: dg.AssetCheckExecutionContext, settings: Settings) -> dg.AssetCheckResult:
+        plan = plan_slices(read_master_plan(settings.plan_folder), training_type)
+        audit = read_value(settings.output / AUDIT_PATH, pd.DataFrame)
+        keys = context.op_execution_context.partition_keys
+        config = settings.load()
+        verdicts = {key: leakage_lock_of(plan[key].job, audit, config) for key in keys if key in plan}
+        shut = {key: list(reasons) for key, (is_open, reasons) in verdicts.items() if not is_open}
+        severity = dg.AssetCheckSeverity.WARN if len(shut) < len(keys) else dg.AssetCheckSeverity.ERROR
+        return dg.AssetCheckResult(passed=not shut, severity=severity, metadata={"n_partitions": len(keys), "shut": dg.MetadataValue.json(shut)})
+
+    return leakage
+
+
+target_leakage = make_leakage_check(target_plan, TrainingType.CROSS_SECTIONAL)
+pair_leakage = make_leakage_check(pair_plan, TrainingType.SYMBOL_SPECIFIC)
+CHECKS = (bars_quality, target_leakage, pair_leakage)

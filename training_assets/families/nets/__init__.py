@@ -1,0 +1,1 @@
+"""What the torch families share: the layers of stacked nets, their trainer, and their form on disk."""

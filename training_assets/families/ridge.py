@@ -1,0 +1,51 @@
+"""Ridge regression, and its logistic and softmax counterparts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from config.sections.base import TaskType
+from training_assets.contracts import Stage
+from training_assets.families.base import Family, FitRequest
+from training_assets.families.linear import PENALTIES, LinearModel, fit_path, inner_losses
+from training_assets.families.preprocessing import Standardiser, check_request, joined, one_thread, rows_of, settings_of
+
+NAME = "Ridge"
+TASK_TYPES = frozenset(TaskType)
+MIN_ROWS = 50
+DEFAULTS: Mapping[str, Any] = {"penalties": PENALTIES}
+BOUNDS = {"penalties": (1e-9, 1e9)}
+
+
+def fit_ridge(request: FitRequest) -> LinearModel:
+    """Choose the penalty on the inner fold, then fit on both parts with it.
+
+    Hoerl & Kennard 1970. The standardiser keeps to the training rows; the refit reads the inner rows too, since nothing is left to choose.
+    """
+    check_request(NAME, request, TASK_TYPES, MIN_ROWS, takes_offset=True)
+    settings = settings_of(NAME, request, DEFAULTS, BOUNDS)
+    penalties = settings["penalties"]
+    with one_thread("scipy.optimize"):
+        standardiser = Standardiser.fit(request.train)
+        train, inner = rows_of(standardiser, request.train), rows_of(standardiser, request.inner)
+        losses = inner_losses(fit_path(train, request.task_type, request.n_classes, penalties), inner, request.task_type)
+        penalty = penalties[int(np.argmin(losses))]
+        coefficients = fit_path(joined(train, inner), request.task_type, request.n_classes, (penalty,))[0]
+    details = {"penalty": penalty, "inner_losses": dict(zip(map(str, penalties), losses, strict=True))}
+    return LinearModel(NAME, request.task_type, standardiser, coefficients, request.train.offset is not None, details)
+
+
+FAMILY = Family(
+    name=NAME,
+    stage=Stage.CPU,
+    task_types=TASK_TYPES,
+    cheap=True,
+    defaults=DEFAULTS,
+    libraries=("numpy", "scipy", "safetensors"),
+    fit=fit_ridge,
+    load=LinearModel.load,
+    description="Ridge, logistic or softmax regression on standardised features; penalty chosen on the inner fold.",
+    min_rows=MIN_ROWS,
+    takes_offset=True,
+)

@@ -1,0 +1,241 @@
+"""What every fit of a job shares: the process's means, the prepared job, the guarded fit, the card.
+
+Belongs here: what the trainer and the blends both do around a fit. Does not: the order of jobs (`training_assets.trainer`), or the blend's own
+arithmetic (`training_assets.ensemble`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from config.schema import Config
+from resources.worker_pool import TimeLimitError, time_limit
+from training_assets.content_key import content_key, library_versions, rows_digest, seed_of
+from training_assets.contracts import Interval, ModelCard, Route, TrainingJob, TrainingType
+from training_assets.families.base import Family, FitError, FitRequest, FittedModel
+from training_assets.metrics import score_predictions
+from training_assets.model_store import ModelError, OosPredictions, model_folder, verified_card
+from training_assets.outcomes import FamilyFailure, TrainedModel, trained_model
+from training_assets.panel.panel import Panel, TargetInfo
+from training_assets.samples import JobRows, Mask, gather_rows
+from training_assets.windows import FitWindow, purge_codes
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class TrainingContext:
+    """What every job of a process is trained with."""
+
+    panel: Panel
+    config: Config
+    models_root: Path
+    plan_id: str | None
+    device: str
+    families: Mapping[str, Family]
+
+    def hyperparameters(self, family: Family) -> dict[str, Any]:
+        """The family's defaults under the settings of `training.hyperparameters`; names match without regard to case."""
+        configured = {name.casefold(): values for name, values in self.config.training.hyperparameters.items()}
+        return {**family.defaults, **configured.get(family.name.casefold(), {})}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The settings and data that can change any model."""
+        splits = self.config.splits.model_dump(mode="json")
+        training = self.config.training.model_dump(mode="json", include={"oos_fraction", "blend_folds"})
+        scoring = self.config.scoring.model_dump(mode="json", include={"hac_horizons", "confidence", "shrinkage_grid"})
+        return {"data_hash": self.panel.data_hash, "seed": self.config.seed, "splits": splits, "training": training, "scoring": scoring}
+
+
+@dataclass(frozen=True)
+class PreparedJob:
+    """A job with its rows, gathered once for all its families; nothing of the holdout is among them."""
+
+    job: TrainingJob
+    info: TargetInfo
+    rows: JobRows
+    digest: str
+
+    @property
+    def pooled(self) -> bool:
+        return self.job.training_type is TrainingType.CROSS_SECTIONAL
+
+    @property
+    def where(self) -> str:
+        return f"{self.job.target}/{'pooled' if self.job.symbol is None else self.job.symbol}"
+
+    def failure(self, family: str, error: str) -> FamilyFailure:
+        return FamilyFailure(family, self.job.target, self.job.symbol, error)
+
+
+def prepare_job(context: TrainingContext, job: TrainingJob) -> PreparedJob:
+    """Gather a job's rows. Raises FitError where the panel lacks what the job names."""
+    panel = context.panel
+    symbols = job.symbols if job.symbol is None else (job.symbol,)
+    if not symbols or not job.features:
+        raise FitError(f"job {job.job_id}: names {len(symbols or ())} symbols and {len(job.features)} features, needs at least 1 of each; make the plan again")
+    try:
+        rows = gather_rows(panel, symbols, job.features, job.target, panel.holdout_start_code)
+        info = panel.target_infos[panel.target_code(job.target)]
+    except KeyError as error:
+        raise FitError(f"job {job.job_id}: {error.args[0]}; the plan was made for other data, make it again") from None
+    return PreparedJob(job, info, rows, rows_digest(rows))
+
+
+def job_key(context: TrainingContext, prepared: PreparedJob, family: Family, extra: Mapping[str, Any] | None = None) -> str:
+    """Digest of everything that can change the model of a family for a job."""
+    job, info = prepared.job, prepared.info
+    return content_key(
+        {
+            **context.identity,
+            "job": [job.job_id, job.target, job.symbol, job.symbols, job.route, job.training_type, job.features, job.feature_set_id, is_experimental(job)],
+            "target": [info.task_type, info.horizon_bars, info.classes],
+            "family": [family.name, context.hyperparameters(family), library_versions(family.libraries), context.device],
+            "rows": prepared.digest,
+            "extra": dict(extra or {}),
+        }
+    )
+
+
+def is_experimental(job: TrainingJob) -> bool:
+    """Whether a job's models are marked as experimental."""
+    return job.experimental or bool(job.metadata.get("experimental", False))
+
+
+def cached_model(context: TrainingContext, job: TrainingJob, folder_name: str, key: str) -> TrainedModel | None:
+    """The finished model under the same content key, if it is there, whole, and not to be refreshed."""
+    if context.config.resources.force_refresh:
+        return None
+    folder = model_folder(context.models_root, job.target, job.symbol, folder_name)
+    try:
+        card = verified_card(folder)
+    except ModelError:
+        return None
+    return trained_model(card, str(folder), cached=True) if card.content_key == key else None
+
+
+def fit_request(context: TrainingContext, prepared: PreparedJob, family: Family, window: FitWindow, offset: NDArray[np.float32] | None = None) -> FitRequest:
+    """A request for a fit on a window; the seed depends on the job and family alone."""
+    return FitRequest(
+        train=prepared.rows.sample(window.train, offset),
+        inner=prepared.rows.sample(window.inner, offset),
+        task_type=prepared.info.task_type,
+        n_classes=max(len(prepared.info.classes), 1),
+        hyperparameters=context.hyperparameters(family),
+        seed=seed_of(context.config.seed, prepared.job.job_id, family.name),
+        device=context.device,
+    )
+
+
+def refusal(family: Family, prepared: PreparedJob) -> str | None:
+    """Why a family cannot take a job, or None."""
+    if prepared.info.task_type not in family.task_types:
+        return f"{family.name} cannot take {prepared.info.task_type}; it declares {', '.join(sorted(family.task_types))}"
+    if not family.single_symbol and not prepared.pooled:
+        return f"{family.name} learns across symbols and takes pooled jobs only"
+    return None
+
+
+def guarded_fits(family: Family, requests: Sequence[FitRequest], limit_seconds: float) -> list[FittedModel | str]:
+    """Fit each request; a fit that fails gives the error in words and stops no other.
+
+    Several requests go to the family's stacked fit where it has one; should that fail as a whole, each is fitted alone.
+    """
+    fit_many = family.fit_many
+    if fit_many is not None and len(requests) > 1:
+        together = guarded(lambda: fit_many(requests), limit_seconds * len(requests))
+        if not isinstance(together, str):
+            return list(together)
+    return [guarded(partial(family.fit, request), limit_seconds) for request in requests]
+
+
+def guarded(action: Callable[[], Answer], limit_seconds: float) -> Answer | str:
+    """What a family's code returns, or the error in words when it raises or runs past the limit."""
+    try:
+        with time_limit(limit_seconds):
+            return action()
+    except (FitError, TimeLimitError) as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 - boundary to a family's library, which may raise anything: recorded for the pair, the rest go on
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def interval_of(context: TrainingContext, prepared: PreparedJob, rows: Mask, predictions: NDArray[np.float32]) -> Interval:
+    """Score of predictions on some rows of a job, with its confidence interval."""
+    scoring, data = context.config.scoring, prepared.rows
+    return score_predictions(
+        prepared.info.task_type,
+        data.y[rows],
+        predictions,
+        data.time_codes[rows],
+        data.symbol_codes[rows],
+        prepared.info.horizon_bars,
+        prepared.pooled,
+        scoring.confidence,
+        scoring.hac_horizons,
+    )
+
+
+def oos_rows(prepared: PreparedJob, masks: Sequence[Mask], predictions: Sequence[NDArray[np.float32]]) -> OosPredictions:
+    """Join the predictions of several out-of-sample parts, numbered in their order."""
+    data = prepared.rows
+    positions = np.concatenate([np.flatnonzero(mask) for mask in masks])
+    folds = np.repeat(np.arange(len(masks), dtype=np.int32), [int(mask.sum()) for mask in masks])
+    return OosPredictions(data.time_codes[positions], data.symbol_codes[positions], folds, data.y[positions], np.concatenate(list(predictions)))
+
+
+def make_card(
+    context: TrainingContext,
+    prepared: PreparedJob,
+    family: Family,
+    *,
+    name: str,
+    route: Route,
+    key: str,
+    features: tuple[str, ...],
+    fitted: Mask,
+    metrics: tuple[Interval, ...],
+    seconds: float,
+    details: dict[str, Any],
+) -> ModelCard:
+    """The card of a model whose final fit saw the rows `fitted`."""
+    job, info, times = prepared.job, prepared.info, prepared.rows.time_codes[fitted]
+    return ModelCard(
+        model_id=f"{job.job_id}:{name}:{key[:12]}",
+        job_id=job.job_id,
+        plan_id=context.plan_id,
+        target=job.target,
+        symbol=job.symbol,
+        symbols=job.symbols,
+        route=route,
+        family=name,
+        features=features,
+        feature_set_id=job.feature_set_id,
+        hyperparameters=context.hyperparameters(family),
+        seed=seed_of(context.config.seed, job.job_id, family.name),
+        task_type=info.task_type,
+        classes=info.classes,
+        horizon_bars=info.horizon_bars,
+        n_rows=int(fitted.sum()),
+        train_start=_iso(context.panel, int(times.min())),
+        train_end=_iso(context.panel, int(times.max())),
+        purge_bars=purge_codes(info.horizon_bars, context.config.splits),
+        data_hash=context.panel.data_hash,
+        oos_metrics=metrics,
+        library_versions=library_versions(family.libraries),
+        device=context.device,
+        fit_seconds=round(seconds, 6),
+        experimental=is_experimental(job),
+        content_key=key,
+        details=details,
+    )
+
+
+def _iso(panel: Panel, time_code: int) -> str:
+    return f"{np.datetime64(int(panel.times_ns[time_code]), 'ns').astype('datetime64[s]')}+00:00"

@@ -1,0 +1,206 @@
+"""One batch of jobs, one stage: each family fitted, scored out of sample, fitted again on all that is known, and saved.
+
+Belongs here: the life of the models of plain jobs. Does not: blends (`training_assets.blend_training`), or processes (`training_assets.trainer`).
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from config.schema import Config
+from resources.worker_pool import measured
+from training_assets.contracts import TrainingJob
+from training_assets.families.base import Family, FitError, FitRequest, FittedModel
+from training_assets.fitting import (
+    PreparedJob,
+    TrainingContext,
+    cached_model,
+    fit_request,
+    guarded,
+    guarded_fits,
+    interval_of,
+    is_experimental,
+    job_key,
+    make_card,
+    oos_rows,
+    prepare_job,
+    refusal,
+)
+from training_assets.model_store import model_folder, write_model
+from training_assets.outcomes import FamilyFailure, JobOutcome, TrainedModel, trained_model
+from training_assets.samples import Mask
+from training_assets.windows import FitWindow, cross_fit_folds, fit_window, oos_fold, optional_part, scored_part
+
+
+@dataclass
+class _Progress:
+    """What a job of the batch has come to so far."""
+
+    job: TrainingJob
+    prepared: PreparedJob | None
+    error: str | None
+    models: list[TrainedModel] = field(default_factory=list)
+    failures: list[FamilyFailure] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def outcome(self) -> JobOutcome:
+        cached = bool(self.models) and not self.failures and all(model.cached for model in self.models)
+        return JobOutcome(self.job.job_id, tuple(self.models), tuple(self.failures), cached, self.seconds)
+
+
+@dataclass
+class _ModelWork:
+    """One family's model of one job on its way: masks of its parts, and what the fits gave."""
+
+    progress: _Progress
+    prepared: PreparedJob
+    key: str
+    parts: list[tuple[FitWindow, Mask]]  # (rows of the fit, rows it is scored on), the scored part last
+    final: FitWindow
+    predictions: list[NDArray[np.float32]] = field(default_factory=list)
+    seconds: float = 0.0
+    error: str | None = None
+
+
+def train_batch(context: TrainingContext, jobs: Sequence[TrainingJob], families: Sequence[Sequence[str]]) -> list[JobOutcome]:
+    """Train the named families of each job.
+
+    Parameters
+    ----------
+    jobs : several at once only where a family fits them as one stacked program.
+    families : family names, one sequence a job.
+    """
+    batch = [_started(context, job) for job in jobs]
+    by_family: dict[str, list[_Progress]] = defaultdict(list)
+    for progress, names in zip(batch, families, strict=True):
+        for name in names:
+            by_family[name].append(progress)
+    for name, members in by_family.items():
+        with measured() as watch:
+            if name in context.families:
+                _train_family(context, context.families[name], members)
+            else:
+                error = f"no family is called {name}; the registry has {', '.join(context.families)}"
+                for progress in members:
+                    progress.failures.append(FamilyFailure(name, progress.job.target, progress.job.symbol, error))
+        for progress in members:
+            progress.seconds += watch.seconds / len(members)
+    return [progress.outcome() for progress in batch]
+
+
+def families_to_train(known: Mapping[str, Family], job: TrainingJob, names: Sequence[str]) -> tuple[str, ...]:
+    """The families of a job that may train: all, or in the experimental lane the cheap ones. A name nobody knows stays, to fail by name."""
+    return tuple(name for name in names if not is_experimental(job) or name not in known or known[name].cheap)
+
+
+def blend_bases(config: Config, names: Sequence[str]) -> tuple[str, ...]:
+    """The families, of those a job trains, that blends are made of."""
+    wanted = {name.casefold() for name in config.training.blend_families}
+    return tuple(name for name in names if name.casefold() in wanted) or tuple(names[:1])
+
+
+def _started(context: TrainingContext, job: TrainingJob) -> _Progress:
+    with measured() as watch:
+        try:
+            progress = _Progress(job, prepare_job(context, job), None)
+        except FitError as error:
+            progress = _Progress(job, None, str(error))
+    progress.seconds = watch.seconds
+    return progress
+
+
+def _train_family(context: TrainingContext, family: Family, members: Sequence[_Progress]) -> None:
+    works = [work for progress in members if (work := _begin(context, family, progress)) is not None]
+    n_parts = max((len(work.parts) for work in works), default=0)
+    for part in range(n_parts):
+        live = [work for work in works if work.error is None and part < len(work.parts)]
+        for work, model in _fitted(context, family, live, [work.parts[part][0] for work in live]):
+            _predict_part(context, work, model, work.parts[part][1])
+    live = [work for work in works if work.error is None]
+    for work, model in _fitted(context, family, live, [work.final for work in live]):
+        work.progress.models.append(_save(context, family, work, model))
+    for work in works:
+        if work.error is not None:
+            work.progress.failures.append(work.prepared.failure(family.name, work.error))
+
+
+def _begin(context: TrainingContext, family: Family, progress: _Progress) -> _ModelWork | None:
+    """Cut the windows of one model, or settle it at once: failed, or there already."""
+    prepared = progress.prepared
+    if prepared is None:
+        progress.failures.append(FamilyFailure(family.name, progress.job.target, progress.job.symbol, progress.error or "not prepared"))
+        return None
+    error = refusal(family, prepared)
+    try:
+        work = None if error else _cut(context, family, progress, prepared)
+    except FitError as refused:
+        work, error = None, str(refused)
+    if work is None:
+        progress.failures.append(prepared.failure(family.name, error or "not cut"))
+        return None
+    found = cached_model(context, progress.job, family.name, work.key)
+    if found is None:
+        return work
+    progress.models.append(found)
+    return None
+
+
+def _cut(context: TrainingContext, family: Family, progress: _Progress, prepared: PreparedJob) -> _ModelWork:
+    config, rows, horizon = context.config, prepared.rows, prepared.info.horizon_bars
+    where = f"{prepared.where} {family.name}"
+    scored = oos_fold(rows, context.panel.holdout_start_code, config.training.oos_fraction, horizon, config.splits, where)
+    parts = [scored_part(rows, scored, config.splits, where)]
+    crossed = prepared.pooled and bool(progress.job.metadata.get("needs_cs_ensemble")) and family.name in blend_bases(config, progress.job.model_families)
+    if crossed:
+        blocks = cross_fit_folds(context.panel, scored, config.training.blend_folds, config.splits)
+        parts = [*(part for block in blocks if (part := optional_part(rows, block, config.splits, where)) is not None), *parts]
+    key = job_key(context, prepared, family, {"crossed": crossed})
+    return _ModelWork(progress, prepared, key, parts, fit_window(rows, rows.usable, config.splits, where))
+
+
+def _predict_part(context: TrainingContext, work: _ModelWork, model: FittedModel, rows: Mask) -> None:
+    sample = work.prepared.rows.sample(rows)
+    predictions = guarded(lambda: model.predict(sample), context.config.training.fit_timeout_seconds)
+    if isinstance(predictions, str):
+        work.error = predictions
+    else:
+        work.predictions.append(predictions)
+
+
+def _fitted(context: TrainingContext, family: Family, works: list[_ModelWork], windows: list[FitWindow]) -> list[tuple[_ModelWork, FittedModel]]:
+    """Fit one window of each work; those that fail carry the error and are left out."""
+    requests: list[FitRequest] = [fit_request(context, work.prepared, family, window) for work, window in zip(works, windows, strict=True)]
+    with measured() as watch:
+        answers = guarded_fits(family, requests, context.config.training.fit_timeout_seconds)
+    done = []
+    for work, answer in zip(works, answers, strict=True):
+        work.seconds += watch.seconds / len(works)
+        if isinstance(answer, str):
+            work.error = answer
+        else:
+            done.append((work, answer))
+    return done
+
+
+def _save(context: TrainingContext, family: Family, work: _ModelWork, model: FittedModel) -> TrainedModel:
+    prepared, job = work.prepared, work.progress.job
+    oos = oos_rows(prepared, [mask for _, mask in work.parts], work.predictions)
+    metric = interval_of(context, prepared, work.parts[-1][1], work.predictions[-1])
+    card = make_card(
+        context,
+        prepared,
+        family,
+        name=family.name,
+        route=job.route,
+        key=work.key,
+        features=job.features,
+        fitted=work.final.both,
+        metrics=(metric,),
+        seconds=work.seconds,
+        details={"fit": model.fit_details},
+    )
+    folder = model_folder(context.models_root, job.target, job.symbol, family.name)
+    return trained_model(write_model(folder, model, card, oos, context.panel), str(folder), cached=False)

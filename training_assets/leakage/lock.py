@@ -1,0 +1,54 @@
+"""The leakage lock: the last word before a fit, inside the asset that fits.
+
+Belongs here: one pure verdict over the audit table. Does not: detectors, or the check that shows the same verdict in the UI. A blocking check
+stops its own run only, so every model asset asks here again, whoever started it.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import pandas as pd
+
+from config.sections.base import LeakageStatus
+from training_assets.leakage.status import open_findings
+
+
+@dataclass(frozen=True)
+class LockVerdict:
+    """Whether a job may be fitted; `reasons` are the findings that keep it shut, in words."""
+
+    is_open: bool
+    reasons: tuple[str, ...]
+
+
+def leakage_lock(
+    audit: pd.DataFrame, target: str, symbols: Collection[str], features: Collection[str], *, block: bool = True, allow_unknown: bool = False
+) -> LockVerdict:
+    """Judge one job by the audit's findings on its target, its symbols and its features.
+
+    Parameters
+    ----------
+    audit : columns as in `training_assets.leakage.status.AUDIT_COLUMNS`; a null target, symbol or feature means all of them.
+    symbols, features : what the job would be fitted on.
+    block : `routing.block_on_leakage`; without it the lock stays open.
+    allow_unknown : whether a target that nobody audited may be fitted.
+
+    Returns
+    -------
+    Shut by a BLOCKED finding that concerns the job and that nobody has accepted, by an UNKNOWN one, and for a target that was not audited.
+    """
+    if not block:
+        return LockVerdict(True, ())
+    of_target = audit[_concerns(audit["target"], (target,))]
+    if of_target.empty:
+        return LockVerdict(allow_unknown, () if allow_unknown else (f"LEAKAGE: no audit of target {target}; materialize leakage_audit",))
+    mine = of_target[_concerns(of_target["symbol"], symbols) & _concerns(of_target["feature"], features)]
+    shut = [LeakageStatus.BLOCKED] if allow_unknown else [LeakageStatus.BLOCKED, LeakageStatus.UNKNOWN]
+    findings = open_findings(mine)
+    findings = findings[findings["status"].isin(shut)]
+    reasons = tuple(dict.fromkeys(f"LEAKAGE: {row.detector}: {row.message}" for row in findings.itertuples()))
+    return LockVerdict(not reasons, reasons)
+
+
+def _concerns(column: "pd.Series[str]", names: Collection[str]) -> "pd.Series[bool]":
+    return column.isna() | column.isin(list(names))

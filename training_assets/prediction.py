@@ -1,0 +1,108 @@
+"""Predictions of all the models that serve a plan.
+
+Belongs here: which model folders serve which pair, and asking them about a panel. Does not: reading one model (`training_assets.model_store`),
+training, or choosing routes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from training_assets.contracts import ModelCard, Route, TrainingJob, TrainingType
+from training_assets.ensemble import BLEND, blend_folder_name
+from training_assets.fitting import is_experimental
+from training_assets.model_store import PREDICTION_COLUMNS, ModelError, empty_predictions, load_model, model_folder, verified_card
+from training_assets.panel.panel import Panel
+
+
+@dataclass(frozen=True)
+class Service:
+    """What serves some symbols of one job: each folder's model says something of each symbol.
+
+    `folders` : where the models lie, or would. A pair routed BOTH is served by whichever blends were made, so any one of its folders will do.
+    """
+
+    job: TrainingJob
+    symbols: tuple[str, ...]
+    folders: tuple[Path, ...]
+    any_will_do: bool
+
+
+def services(jobs: Sequence[TrainingJob], models_root: Path, include_experimental: bool = False) -> list[Service]:
+    """What serves a plan, whether or not it has been trained, in the order of the jobs.
+
+    A pair routed BOTH is served by its blends and by no other model, so pooled models serve their other symbols.
+    """
+    blended = {(job.target, job.symbol) for job in jobs if _is_blended(job)}
+    found = []
+    for job in jobs:
+        if is_experimental(job) and not include_experimental:
+            continue
+        symbols = (job.symbol,) if job.symbol is not None else tuple(symbol for symbol in job.symbols or () if (job.target, symbol) not in blended)
+        names = [blend_folder_name(family) if _is_blended(job) else family for family in job.model_families]
+        if symbols:
+            folders = tuple(model_folder(models_root, job.target, job.symbol, name) for name in names)
+            found.append(Service(job, symbols, folders, _is_blended(job)))
+    return found
+
+
+def predict_plan(panel: Panel, models_root: Path, jobs: Sequence[TrainingJob], newest_only: bool = True, include_experimental: bool = False) -> pd.DataFrame:
+    """Predict with every model that serves a plan; one row a bar and model, so that a pair with several families has several.
+
+    Parameters
+    ----------
+    models_root : the `models` folder of an output tree.
+    newest_only : only the last bar of each symbol.
+    include_experimental : also pairs of the experimental lane, whose `route` says so.
+
+    Returns
+    -------
+    Columns as `LoadedModel.predict`, ordered by target, symbol, timestamp and model. Models of the plan that were not trained have no rows;
+    `missing_models` names them.
+
+    Raises
+    ------
+    ModelError
+        A model folder that was changed since it was written, or needs features that the panel lacks.
+    """
+    frames = []
+    for service in services(jobs, models_root, include_experimental):
+        present = [symbol for symbol in service.symbols if symbol in panel.symbols]
+        for folder in service.folders:
+            if folder.is_dir() and present:
+                loaded = load_model(folder)
+                if serves(loaded.card, service.job):
+                    frames.append(loaded.predict(panel, present, newest_only))
+    if not frames:
+        return empty_predictions()
+    joined = pd.concat(frames, ignore_index=True)
+    return joined.sort_values(["target", "symbol", "timestamp", "model_id"], kind="stable", ignore_index=True)[list(PREDICTION_COLUMNS)]
+
+
+def missing_models(jobs: Sequence[TrainingJob], models_root: Path, include_experimental: bool = False) -> list[Path]:
+    """Folders that should serve a plan and hold no model of it: never trained, failed, left from another plan, or changed since."""
+    missing: list[Path] = []
+    for service in services(jobs, models_root, include_experimental):
+        lacking = [folder for folder in service.folders if not _is_served(folder, service.job)]
+        if not service.any_will_do or len(lacking) == len(service.folders):
+            missing += lacking
+    return missing
+
+
+def serves(card: ModelCard, job: TrainingJob) -> bool:
+    """Whether a model on disk is one of this job, and not of an earlier plan with other features, symbols or route."""
+    features = set(job.features) <= set(card.features) if card.family == BLEND else card.features == job.features
+    return features and (card.job_id, card.target, card.symbol, card.symbols, card.route) == (job.job_id, job.target, job.symbol, job.symbols, job.route)
+
+
+def _is_blended(job: TrainingJob) -> bool:
+    return job.route is Route.BOTH and job.training_type is TrainingType.SYMBOL_SPECIFIC
+
+
+def _is_served(folder: Path, job: TrainingJob) -> bool:
+    try:
+        return serves(verified_card(folder), job)
+    except ModelError:
+        return False

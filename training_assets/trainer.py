@@ -1,0 +1,182 @@
+"""Executes the jobs of a plan at one stage and yields what became of each as it finishes.
+
+Belongs here: order, processes, batches, and what a crash costs. Does not: what happens to one job (`training_assets.job_training`,
+`training_assets.blend_training`).
+
+Nothing about the order, the number of workers or an interruption changes a model: seeds come from the job and family, a finished model is whole
+on disk under its content key before it is announced, and what is there already is not trained again.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from config.schema import Config
+from resources.worker_pool import TaskResult, run_tasks, single_threaded
+from training_assets.blend_training import train_blend
+from training_assets.contracts import Route, Stage, TrainingJob, TrainingType
+from training_assets.families.base import Family
+from training_assets.families.registry import FAMILIES
+from training_assets.fitting import TrainingContext
+from training_assets.job_training import blend_bases, families_to_train, train_batch
+from training_assets.outcomes import FamilyFailure, JobOutcome, joined_outcomes
+from training_assets.panel.panel import Panel
+
+STACK_SIZE = 64
+"""Symbol-specific jobs that are handed to a stacked fit at once; bounds the memory of the stack."""
+HARD_LIMIT_SHARE = 1.5
+"""A worker is killed when its task takes this many times what all its fits may take; a fit that listens has long been stopped by then."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What a worker is handed: a job and the families to train for it, as plain models or as blends."""
+
+    job: TrainingJob
+    families: tuple[str, ...]
+    blend: bool
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """What a worker needs to make its `TrainingContext`."""
+
+    panel_folder: Path
+    config: Config
+    models_root: Path
+    plan_id: str | None
+    device: str
+    families: Mapping[str, Family] | None
+
+    def context(self) -> TrainingContext:
+        panel = Panel.read(self.panel_folder)
+        return TrainingContext(panel, self.config, self.models_root, self.plan_id, self.device, FAMILIES if self.families is None else self.families)
+
+
+def train_jobs(
+    jobs: Sequence[TrainingJob],
+    panel_folder: Path,
+    config: Config,
+    output_dir: Path,
+    stage: Stage,
+    plan_id: str | None = None,
+    workers: int = 1,
+    device: str = "cpu",
+    families: Mapping[str, Family] | None = None,
+) -> Iterator[JobOutcome]:
+    """Train every family of one stage for every job, saving each model under `output_dir`/models.
+
+    Parameters
+    ----------
+    jobs : of a training plan; jobs without a family at this stage give no outcome.
+    panel_folder : a panel as `Panel.write` left it; it is mapped into memory, and nothing from the holdout on is read.
+    workers : processes of the CPU stage, one thread each; 1 trains in this process. The GPU stage is one process whatever this says.
+    device : 'cpu', 'cuda', 'cuda:0' or 'mps'; for the GPU stage.
+    families : the families to look names up in; None means the registry's.
+
+    Yields
+    ------
+    JobOutcome
+        One a job, as they finish. A family that fails, overruns `training.fit_timeout_seconds` or kills its worker is a failure of its job there.
+    """
+    known = FAMILIES if families is None else families
+    tasks = [_Task(job, names, False) for job in jobs if (names := families_to_train(known, job, job.stage_families.get(stage, ())))]
+    setup = _Setup(panel_folder, config, output_dir / "models", plan_id, device if stage is Stage.GPU else "cpu", families)
+    if stage is Stage.GPU:
+        yield from _run_stacked(setup, tasks)
+    else:
+        yield from _run(setup, tasks, workers)
+
+
+def train_blends(
+    jobs: Sequence[TrainingJob],
+    panel_folder: Path,
+    config: Config,
+    output_dir: Path,
+    stage: Stage = Stage.CPU,
+    plan_id: str | None = None,
+    workers: int = 1,
+    device: str = "cpu",
+    families: Mapping[str, Family] | None = None,
+) -> Iterator[JobOutcome]:
+    """Train the blends of the jobs routed BOTH, once `train_jobs` has trained the pooled models they stand on; arguments as there."""
+    known = FAMILIES if families is None else families
+    setup = _Setup(panel_folder, config, output_dir / "models", plan_id, device if stage is Stage.GPU else "cpu", families)
+    tasks = []
+    for job in jobs:
+        if job.route is Route.BOTH and job.training_type is TrainingType.SYMBOL_SPECIFIC:
+            names = tuple(name for name in blend_bases(config, job.model_families) if name in job.stage_families.get(stage, ()))
+            tasks.append(_Task(job, families_to_train(known, job, names), True))
+    yield from _run(setup, [task for task in tasks if task.families], 1 if stage is Stage.GPU else workers)
+
+
+def _run(setup: _Setup, tasks: list[_Task], workers: int) -> Iterator[JobOutcome]:
+    ordered = sorted(tasks, key=lambda task: (-_cost(task.job), task.job.job_id))
+    if workers <= 1 or len(ordered) < 2:
+        context = setup.context()
+        with single_threaded():
+            for task in ordered:
+                yield _perform(context, task)
+        return
+    crashed: list[_Task] = []
+    for result in _in_pool(setup, ordered, workers):
+        if result.crashed:
+            crashed.append(result.item)
+        else:
+            yield _settled(result)
+    if crashed:
+        yield from _run_again(setup, crashed, workers)
+
+
+def _run_again(setup: _Setup, crashed: list[_Task], workers: int) -> Iterator[JobOutcome]:
+    """Give what was in flight in a dead worker a second chance, family by family, so that only the one that kills is lost."""
+    single = [_Task(task.job, (name,), task.blend) for task in crashed for name in task.families]
+    outcomes: dict[str, JobOutcome] = {}
+    missing = {task.job.job_id: len(task.families) for task in crashed}
+    for result in _in_pool(setup, single, workers):
+        job_id, outcome = result.item.job.job_id, _settled(result)
+        outcomes[job_id] = joined_outcomes(outcomes[job_id], outcome) if job_id in outcomes else outcome
+        missing[job_id] -= 1
+        if not missing[job_id]:
+            yield outcomes.pop(job_id)
+
+
+def _in_pool(setup: _Setup, tasks: list[_Task], workers: int) -> Iterator[TaskResult[_Task, JobOutcome]]:
+    # A plain fit is made at least twice, for the score and for keeps, with cross-fitted blocks between.
+    fits = max(len(task.families) for task in tasks) * (2 + setup.config.training.blend_folds)
+    limit = setup.config.training.fit_timeout_seconds * fits * HARD_LIMIT_SHARE
+    return run_tasks(_Setup.context, (setup,), _perform, tasks, workers, limit)
+
+
+def _settled(result: TaskResult[_Task, JobOutcome]) -> JobOutcome:
+    if result.value is not None:
+        return result.value
+    job = result.item.job
+    failures = tuple(FamilyFailure(name, job.target, job.symbol, result.error or "no result") for name in result.item.families)
+    return JobOutcome(job.job_id, (), failures, False, 0.0)
+
+
+def _perform(context: TrainingContext, task: _Task) -> JobOutcome:
+    if task.blend:
+        return train_blend(context, task.job, task.families)
+    return train_batch(context, [task.job], [task.families])[0]
+
+
+def _run_stacked(setup: _Setup, tasks: list[_Task]) -> Iterator[JobOutcome]:
+    """One process; symbol-specific jobs of one target and the same families go in together."""
+    context = setup.context()
+
+    def kind(task: _Task) -> tuple[str, str, tuple[str, ...], tuple[str, ...]]:
+        return task.job.training_type, task.job.target, task.families, task.job.features
+
+    for (training_type, *_), members in groupby(sorted(tasks, key=lambda task: (kind(task), task.job.job_id)), kind):
+        together = list(members)
+        size = STACK_SIZE if training_type == TrainingType.SYMBOL_SPECIFIC else 1
+        for start in range(0, len(together), size):
+            part = together[start : start + size]
+            yield from train_batch(context, [task.job for task in part], [task.families for task in part])
+
+
+def _cost(job: TrainingJob) -> int:
+    return (job.estimated_samples or len(job.symbols or (None,))) * len(job.features)
