@@ -61,7 +61,7 @@ def parse_yaml(text: str, where: str) -> Any:
         Too large, too deep, an alias, a repeated key, or no YAML at all; `where` leads the message.
     """
     if len(text) > MAX_YAML_BYTES:
-        raise ConfigError(f"{where}: {len(text)} characters > {MAX_YAML_BYTES}, too large for a configuration file")
+        raise ConfigError(f"{where}: more than {MAX_YAML_BYTES:,} characters, too large for a configuration file")
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - the loader is a SafeLoader
     except ConfigError as error:
@@ -133,7 +133,7 @@ def _read_sections(config_dir: Path) -> tuple[dict[str, Any], dict[str, str]]:
     origin: dict[str, str] = {}
     for path in sorted(config_dir.glob("*.yaml")):
         try:
-            content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+            content = parse_yaml(_read_text(path), str(path))
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read: {error}") from None
         if content is None:
@@ -145,6 +145,12 @@ def _read_sections(config_dir: Path) -> tuple[dict[str, Any], dict[str, str]]:
                 raise ConfigError(f"{path}: section '{section}' stands in {origin[section]} too; keep one")
             merged[section], origin[section] = body, str(path)
     return merged, origin
+
+
+def _read_text(path: Path) -> str:
+    """The text of a file, no more of it than shows that it is too large."""
+    with open(path, encoding="utf-8") as file:
+        return file.read(MAX_YAML_BYTES + 1)
 
 
 def _assign(merged: dict[str, Any], dotted: str, value: Any, where: str, origin: Mapping[str, str]) -> None:

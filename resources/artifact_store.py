@@ -8,6 +8,9 @@ Tables are Parquet with fixed writer settings, so that equal values give equal b
 
 import hashlib
 import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resources.files import folder_written_atomically, write_atomically
+from resources.output_lock import COMMAND_TAG, output_shared
 from resources.settings import Settings
 
 PATH_KEY = "switchyard/path"
@@ -37,6 +41,15 @@ class ArtifactStore(dg.ConfigurableIOManager):
     """IO manager over the output tree; values are read back by the type that the asset asks for."""
 
     settings: dg.ResourceDependency[Settings]
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["ArtifactStore"]:
+        """Hold the output folder while a step of a run that the UI or a daemon started is at work, so that no command changes it meanwhile."""
+        if context.run is None or context.run.tags.get(COMMAND_TAG) == str(os.getpid()):  # executed again from the UI, a run keeps its tags
+            yield self
+        else:
+            with output_shared(self.settings.output):
+                yield self
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Write one asset's value; None is written nowhere (the asset wrote its documents itself)."""

@@ -1,5 +1,6 @@
 """Writing so that no reader ever sees half a file, and file names that data cannot abuse."""
 
+import ctypes
 import hashlib
 import os
 import shutil
@@ -10,6 +11,10 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 MAX_NAME_BYTES = 180
+# What a killed writer may leave: never read, and cleared by the next command that writes there.
+WRITING_PREFIX, RETIRED_PREFIX = ".writing-", ".retired-"
+TEMPORARY_PREFIXES = (WRITING_PREFIX, RETIRED_PREFIX)
+_THIS_FOLDER, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
 
 
 def encode_name(name: str) -> str:
@@ -34,7 +39,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file under a temporary name beside its place and rename it there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=WRITING_PREFIX)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -51,17 +56,29 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 def folder_written_atomically(path: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `path` when the block ends well, and vanishes when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".writing-"))
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=WRITING_PREFIX))
     try:
         yield temporary
         os.chmod(temporary, 0o755)  # noqa: S103 - as readable as any folder a user makes
         if path.exists():
-            retired = Path(tempfile.mkdtemp(dir=path.parent, prefix=".retired-"))
-            os.replace(path, retired / "old")
-            os.replace(temporary, path)
-            shutil.rmtree(retired, ignore_errors=True)
+            _take_place(temporary, path)
         else:
             os.replace(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _take_place(new: Path, old: Path) -> None:
+    """Put a folder where another is, and delete that one.
+
+    Both change places in one step where the system can (Linux), so that a reader finds one or the other and never none; elsewhere in two renames.
+    """
+    exchange = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if os.name == "posix" else None
+    if exchange is not None and exchange(_THIS_FOLDER, os.fsencode(new), _THIS_FOLDER, os.fsencode(old), _EXCHANGE) == 0:
+        shutil.rmtree(new, ignore_errors=True)
+        return
+    retired = Path(tempfile.mkdtemp(dir=old.parent, prefix=RETIRED_PREFIX))
+    os.replace(old, retired / "old")
+    os.replace(new, old)
+    shutil.rmtree(retired, ignore_errors=True)

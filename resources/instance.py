@@ -15,10 +15,13 @@ from typing import Any
 import dagster as dg
 
 from resources.files import write_atomically
+from resources.output_lock import COMMAND_TAG
 
 HOME_VARIABLE = "DAGSTER_HOME"
 LOG_FILE = "switchyard.log"
 LOGGER = "switchyard"
+OUTPUT_TAG = "switchyard/output"
+_FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 GPU_POOL = "gpu"
 INSTANCE_YAML = """\
 # Written by switchyard where there was none; edit freely.
@@ -75,6 +78,24 @@ def open_instance(output_dir: Path) -> Iterator[dg.DagsterInstance]:
         if not any(pool.name == GPU_POOL for pool in instance.event_log_storage.get_pool_limits()):
             instance.event_log_storage.set_concurrency_slots(GPU_POOL, 1)
         yield instance
+
+
+def command_tags(output_dir: Path) -> dict[str, str]:
+    """Tags of runs that this process executes for an output folder whose lock it holds."""
+    return {COMMAND_TAG: str(os.getpid()), OUTPUT_TAG: str(output_dir.resolve())}
+
+
+def end_abandoned_runs(instance: dg.DagsterInstance, output_dir: Path) -> tuple[str, ...]:
+    """Mark unfinished runs that commands executed for this output folder as failed and return their ids; call it under the folder's lock.
+
+    Whoever holds the lock is the only command at work there, so such a run belongs to a process that is gone. Left as they are, these runs would
+    seem in flight for good, and hold back the deletion of their partitions.
+    """
+    unfinished = [status for status in dg.DagsterRunStatus if status not in _FINISHED]
+    abandoned = instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={OUTPUT_TAG: str(output_dir.resolve())}))
+    for run in abandoned:
+        instance.report_run_failed(run, "the process of this run is gone; the next command on the output folder goes on from what it finished")
+    return tuple(run.run_id for run in abandoned)
 
 
 def run_logger(log_file: Path, listen: Listener) -> dg.LoggerDefinition:

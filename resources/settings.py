@@ -71,6 +71,10 @@ class Settings(dg.ConfigurableResource[None]):
         """Read and validate the configuration; raises `config.load.ConfigError`."""
         return load_config(resolve_config_dir(self.config_dir), self.overrides, self.values)
 
+    def changed(self, **changes: str | list[str] | None) -> "Settings":
+        """The same settings but for these; a plain copy would keep the values that Dagster has already taken from the first ones."""
+        return Settings(**{name: changes.get(name, getattr(self, name)) for name in type(self).model_fields})
+
     def environment(self) -> dict[str, str]:
         """The variables from which `settings_from_environment` makes the same settings again."""
         variables = {

@@ -15,6 +15,7 @@ import orjson
 from config.load import ConfigError
 from resources.artifact_store import ArtifactError
 from resources.market_data.records import DataError
+from resources.output_lock import OutputError
 from routing_assets.candidates_table import CandidatesError
 from routing_assets.cli_commands import CommandResult, plan, predict, run, train, ui, validate
 from routing_assets.cli_inspect import diff_plans, explain_pair, what_if_settings
@@ -39,7 +40,20 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], CommandResult]] = {
     "ui": ui,
 }
 DONE, FAILED, REFUSED = 0, 1, 2
-_REFUSALS = (UsageError, ConfigError, DataError, PanelError, TargetError, SplitError, PlanError, TrainingPlanError, CandidatesError, ModelError, ArtifactError)
+_REFUSALS = (
+    UsageError,
+    ConfigError,
+    DataError,
+    PanelError,
+    TargetError,
+    SplitError,
+    PlanError,
+    TrainingPlanError,
+    CandidatesError,
+    ModelError,
+    ArtifactError,
+    OutputError,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,8 +13,9 @@ from typing import Any
 
 from config.schema import Config
 from resources.artifact_store import read_value, write_value
-from resources.instance import HOME_VARIABLE, instance_home, open_instance
+from resources.instance import HOME_VARIABLE, end_abandoned_runs, instance_home, open_instance
 from resources.market_data.sources import load_market_data
+from resources.output_lock import output_locked
 from resources.settings import Settings
 from routing_assets.cli_options import chosen, settings_of
 from routing_assets.cli_pipeline import Pipeline, UsageError
@@ -52,8 +53,9 @@ def plan(arguments: argparse.Namespace) -> CommandResult:
 def _run(arguments: argparse.Namespace, training: bool) -> CommandResult:
     settings = settings_of(arguments)
     config = checked_config(settings)
-    _remember(settings)
-    with open_instance(settings.output) as instance:
+    with output_locked(settings.output, arguments.command), open_instance(settings.output) as instance:
+        _remember(settings)
+        end_abandoned_runs(instance, settings.output)
         pipeline = Pipeline(settings, instance, Progress())
         pipeline.plan()
         made = load_training_plan(settings.plan_folder, allow_no_jobs=True)
@@ -71,10 +73,11 @@ def train(arguments: argparse.Namespace) -> CommandResult:
     if not arguments.no_training_plan:
         folder = find_training_plan(output, arguments.training_plan_dir)
         load_training_plan(folder)  # refused before anything is read or run
-        settings = settings.model_copy(update={"training_plan_dir": str(folder)})
+        settings = settings.changed(training_plan_dir=str(folder))
     else:
-        settings = settings.model_copy(update={"training_plan_dir": str(output / "globals" / "unrouted_plan")})
-    with open_instance(output) as instance:
+        settings = settings.changed(training_plan_dir=str(output / "globals" / "unrouted_plan"))
+    with output_locked(output, arguments.command), open_instance(output) as instance:
+        end_abandoned_runs(instance, output)
         pipeline = Pipeline(settings, instance, Progress())
         made, jobs = _prepared_jobs(arguments, settings, config, pipeline)
         pipeline.train(jobs, chosen(arguments, "families"))
@@ -143,7 +146,7 @@ def ui(arguments: argparse.Namespace) -> CommandResult:
     settings = settings_of(arguments)
     remembered = settings.output / SETTINGS_FILE
     if settings.values_json == "{}" and not settings.overrides and settings.config_dir is None and remembered.exists():
-        settings = Settings(**{**Settings.model_validate_json(remembered.read_bytes()).model_dump(), "output_dir": settings.output_dir})
+        settings = Settings.model_validate_json(remembered.read_bytes()).changed(output_dir=settings.output_dir)
     checked_config(settings)
     home = instance_home(settings.output)
     with open_instance(settings.output):

@@ -45,7 +45,7 @@ def what_if_settings(arguments: argparse.Namespace) -> CommandResult:
     if not arguments.set:
         raise UsageError("nothing to change; give settings with --set, for instance --set routing.significance.max_q=0.05")
     settings = settings_of(arguments)
-    before = stored_or_given(settings.model_copy(update={"overrides": []}))
+    before = stored_or_given(settings.changed(overrides=[]))
     after = stored_or_given(settings)
     answer = what_if(read_candidates(settings.output / CANDIDATES_PATH), before.routing, after.routing)
     moves = [{"before": old, "after": new, "pairs": count} for (old, new), count in sorted(answer.moves.items())]

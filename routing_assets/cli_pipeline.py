@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resources.instance import LOG_FILE, LOGGER, RunProblem, RunResult, instance_home, run_job, run_logger
+from resources.instance import LOG_FILE, LOGGER, RunProblem, RunResult, command_tags, instance_home, run_job, run_logger
 from resources.settings import Settings
 from routing_assets.cli_progress import Progress
 from training_assets.contracts import Route, Stage, TrainingJob, TrainingType
@@ -77,11 +77,12 @@ class Pipeline:
         self.progress = progress
         self.outcome = PipelineOutcome(seconds=progress.seconds)
         self.log_file = instance_home(Path(settings.output_dir)) / LOG_FILE
+        self._tags = command_tags(settings.output)
         self._definitions: Definitions = make_definitions(settings, {LOGGER: run_logger(self.log_file, progress)})
 
     def plan(self, only_assets: Sequence[str] | None = None) -> RunResult:
         """Run planning, or some of its assets. Raises UsageError or RunError when it did not come through."""
-        result = run_job(self._definitions, "plan_only", self.instance, only_assets=only_assets)
+        result = run_job(self._definitions, "plan_only", self.instance, tags=self._tags, only_assets=only_assets)
         self._note(result)
         for record in result.metadata.get("market_bars", ()):
             self.outcome.failures += [f"data: {problem}" for problem in record.get("problems", ())]
@@ -100,7 +101,7 @@ class Pipeline:
 
     def report(self, job_name: str) -> None:
         """Run a report job; a failure is collected."""
-        result = run_job(self._definitions, job_name, self.instance)
+        result = run_job(self._definitions, job_name, self.instance, tags=self._tags)
         self._note(result)
         self.outcome.failures += [f"{problem.step}: {problem.message}" for problem in result.problems]
 
@@ -112,7 +113,7 @@ class Pipeline:
             self._definitions,
             step.job_name,
             self.instance,
-            tags=range_tags(keys, self.instance.get_dynamic_partitions(step.partition_set)),
+            tags={**self._tags, **range_tags(keys, self.instance.get_dynamic_partitions(step.partition_set))},
             run_config={"ops": {step.asset: {"config": config}}},
         )
         self._note(result)

@@ -1,7 +1,7 @@
 """Whether the same features carry a signal from one stretch of time to the next.
 
-Belongs here: snapshots of feature selection, Nogueira's measure, overlap and rank agreement, persistence of association, and the
-names STABLE, DRIFTING, DIVERGED, UNKNOWN. Does not: what a stability allows (`gates`).
+Belongs here: snapshots of feature selection, persistence of association, and the names STABLE, DRIFTING, DIVERGED, UNKNOWN. Does not:
+measures of agreement (`agreement`), sums of the panel's rows (`block_moments`), or what a stability allows (`gates`).
 
 Snapshots come from block bootstraps inside time blocks of the rows before the holdout; each selects the clusters of correlated features
 most associated with the label. Nogueira, Sechidis & Brown 2018 (JMLR 18) corrects agreement for chance and has an interval. It cannot
@@ -10,7 +10,6 @@ later half, relative to the signal's own strength.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -22,16 +21,14 @@ from scipy.spatial.distance import squareform
 from config.schema import Config
 from config.sections.base import Stability
 from config.sections.routing import StabilityClassification
-from routing_assets.ridge_screen import as_slice
-from routing_assets.screening import label_columns
+from routing_assets.agreement import nogueira, pairwise_overlap, pairwise_tau
+from routing_assets.block_moments import BlockMoments, block_moments
 from training_assets.leakage.status import allowed_features
 from training_assets.panel.panel import Panel
-from training_assets.splits import pre_holdout_mask
 
 Floats = NDArray[np.float64]
 
 SUB_BLOCKS = 8  # units of the block bootstrap inside one time block
-MIN_ROWS_A_SUB_BLOCK = 5
 STABILITY_COLUMNS = (
     "target",
     "symbol",
@@ -47,44 +44,6 @@ STABILITY_COLUMNS = (
     "persistence",
     "persistence_ci_high",
 )
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Nogueira's measure of a set of selections with its confidence interval."""
-
-    score: Floats
-    ci_low: Floats
-    ci_high: Floats
-
-
-def nogueira(selections: NDArray[np.bool_], confidence: float) -> Agreement:
-    """Stability of feature selection, corrected for chance.
-
-    Parameters
-    ----------
-    selections : shape (..., n_snapshots, n_features).
-
-    Returns
-    -------
-    Arrays of shape (...): 0 is what chance gives, 1 is always the same; NaN where every snapshot selects nothing or everything.
-    """
-    chosen = selections.astype(float)
-    n_snapshots, n_features = chosen.shape[-2:]
-    frequency = chosen.mean(axis=-2)
-    sizes = chosen.sum(axis=-1)
-    share = sizes.mean(axis=-1) / n_features
-    chance = share * (1.0 - share)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        variance = (n_snapshots / (n_snapshots - 1) * frequency * (1.0 - frequency)).mean(axis=-1)
-        score = 1.0 - variance / np.where(chance > 0, chance, np.nan)
-        size_share = sizes / n_features
-        parts = (chosen * frequency[..., None, :]).mean(axis=-1) - size_share * share[..., None]
-        parts += 0.5 * score[..., None] * (2.0 * share[..., None] * size_share - size_share - share[..., None] + 1.0)
-        parts /= np.where(chance > 0, chance, np.nan)[..., None]
-        error = np.sqrt(4.0 / n_snapshots**2 * ((parts - parts.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1))
-    half = special.ndtri(0.5 + 0.5 * confidence) * error
-    return Agreement(score, score - half, score + half)
 
 
 def classify(score_ci_low: Floats, persistence_ci_high: Floats, bounds: StabilityClassification) -> NDArray[np.str_]:
@@ -129,18 +88,20 @@ def measure_stability(panel: Panel, selection: pd.DataFrame, audit: pd.DataFrame
 def _measure_group(panel: Panel, targets: Sequence[str], names: Sequence[str], config: Config) -> pd.DataFrame:
     bounds = config.routing.stability_classification
     codes = panel.feature_codes(tuple(names))
-    moments = _block_moments(panel, targets, codes, bounds.n_blocks * SUB_BLOCKS)
+    moments = block_moments(panel, targets, codes, bounds.n_blocks * SUB_BLOCKS)
     weights = _snapshot_weights(bounds, np.random.default_rng([config.seed, 13]))
     clusters = _clusters(panel, codes, bounds.cluster_correlation)
     rows = []
     for position, target in enumerate(targets):
-        per_symbol = moments.of_target(position)
+        per_symbol = moments[position]
         for sides, symbols in ((per_symbol.pooled(), [None]), (per_symbol, list(panel.symbols))):
             rows.append(_side_frame(target, symbols, sides, weights, clusters, config))
     return pd.concat(rows, ignore_index=True)
 
 
-def _side_frame(target: str, symbols: Sequence[str | None], moments: "_Moments", weights: Floats, clusters: NDArray[np.int64], config: Config) -> pd.DataFrame:
+def _side_frame(
+    target: str, symbols: Sequence[str | None], moments: BlockMoments, weights: Floats, clusters: NDArray[np.int64], config: Config
+) -> pd.DataFrame:
     bounds = config.routing.stability_classification
     association = _by_cluster(np.abs(moments.correlations(weights)), clusters)
     n_clusters = association.shape[-1]
@@ -153,8 +114,8 @@ def _side_frame(target: str, symbols: Sequence[str | None], moments: "_Moments",
     agreement = nogueira(selections, config.scoring.confidence)
     low = np.where(measured, agreement.ci_low, np.nan)
     persistence, persistence_high = _persistence(moments, clusters, config)
-    overlap = _pairwise_overlap(selections)
-    tau = _pairwise_tau(association.reshape(len(symbols), bounds.n_blocks, bounds.n_bootstraps, n_clusters).mean(axis=2))
+    overlap = pairwise_overlap(selections)
+    tau = pairwise_tau(association.reshape(len(symbols), bounds.n_blocks, bounds.n_bootstraps, n_clusters).mean(axis=2))
     return pd.DataFrame(
         {
             "target": target,
@@ -174,92 +135,6 @@ def _side_frame(target: str, symbols: Sequence[str | None], moments: "_Moments",
     )
 
 
-@dataclass(frozen=True)
-class _Moments:
-    """Sums by symbol and sub-block: rows n, features x and x^2, labels y and y^2, products xy.
-
-    Shapes (n_symbols, n_sub_blocks) for n, y, yy; with a last axis n_features for x, xx, xy.
-    """
-
-    n: Floats
-    x: Floats
-    xx: Floats
-    y: Floats
-    yy: Floats
-    xy: Floats
-
-    def pooled(self) -> "_Moments":
-        return _Moments(*(getattr(self, name).sum(axis=0, keepdims=True) for name in ("n", "x", "xx", "y", "yy", "xy")))
-
-    def correlations(self, weights: Floats) -> Floats:
-        """Correlation of each feature with the label in each weighted set of sub-blocks.
-
-        Parameters
-        ----------
-        weights : shape (n_snapshots, n_sub_blocks).
-
-        Returns
-        -------
-        Shape (n_symbols, n_snapshots, n_features); NaN where a set has too few rows or no variation.
-        """
-        n, y, yy = (np.einsum("sb,kb->sk", one, weights) for one in (self.n, self.y, self.yy))
-        x, xx, xy = (np.einsum("sbf,kb->skf", one, weights, optimize=True) for one in (self.x, self.xx, self.xy))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            count = np.where(n >= MIN_ROWS_A_SUB_BLOCK, n, np.nan)
-            covariance = xy / count[..., None] - (x / count[..., None]) * (y / count)[..., None]
-            x_variance = xx / count[..., None] - (x / count[..., None]) ** 2
-            y_variance = yy / count - (y / count) ** 2
-            scale = x_variance * y_variance[..., None]
-            return np.asarray(np.where(scale > 1e-18, covariance / np.sqrt(np.where(scale > 1e-18, scale, 1.0)), 0.0) + 0.0 * count[..., None])
-
-
-@dataclass(frozen=True)
-class _GroupMoments:
-    moments: tuple[_Moments, ...]
-
-    def of_target(self, position: int) -> _Moments:
-        return self.moments[position]
-
-
-def _block_moments(panel: Panel, targets: Sequence[str], codes: NDArray[np.int64], n_sub_blocks: int) -> _GroupMoments:
-    """Moments by symbol and equal stretches of that symbol's own rows before the holdout."""
-    n_symbols, n_features = len(panel.symbols), codes.size
-    labels = [_numeric_label(panel, target) for target in targets]
-    shapes = {"n": (), "x": (n_features,), "xx": (n_features,), "y": (), "yy": (), "xy": (n_features,)}
-    sums = [{name: np.zeros((n_symbols, n_sub_blocks, *tail)) for name, tail in shapes.items()} for _ in targets]
-    for symbol in range(n_symbols):
-        start, stop = int(panel.symbol_offsets[symbol]), int(panel.symbol_offsets[symbol + 1])
-        stop = start + int(np.searchsorted(panel.time_codes[start:stop], panel.holdout_start_code))
-        if stop - start < n_sub_blocks * 2:
-            continue
-        edges = np.linspace(0, stop - start, n_sub_blocks + 1).astype(int)[:-1]
-        z = np.asarray(panel.features[:, start:stop][as_slice(codes)], np.float32)
-        centre = np.nanmedian(z, axis=1, keepdims=True) if z.size else z
-        spread = np.nanstd(z, axis=1, keepdims=True)
-        z = np.clip(np.nan_to_num((z - centre) / np.where(spread > 0, spread, 1.0)), -5.0, 5.0)
-        for position, label in enumerate(labels):
-            y = label[start:stop]
-            known = np.isfinite(y)
-            weight, y = known.astype(np.float32), np.where(known, y, 0.0).astype(np.float32)
-            out = sums[position]
-            for name, values in (("n", weight), ("y", y), ("yy", y * y), ("x", z * weight), ("xx", z * z * weight), ("xy", z * y)):
-                out[name][symbol] = np.add.reduceat(values, edges, axis=-1).T
-    return _GroupMoments(tuple(_Moments(**one) for one in sums))
-
-
-def _numeric_label(panel: Panel, target: str) -> Floats:
-    """One column: the label clipped to its 1st and 99th percentile, class codes as they are ordered; NaN outside the rows before the holdout."""
-    code = panel.target_code(target)
-    columns = label_columns(panel, target)
-    label = columns[:, 0] if columns.shape[1] == 1 else np.asarray(panel.labels[code], np.float64)
-    label = np.where(pre_holdout_mask(panel.holdout_start_code, panel.label_end_codes[code]), label, np.nan)
-    known = label[np.isfinite(label)]
-    if known.size:
-        label = np.clip(label, *np.quantile(known, [0.01, 0.99])) if np.unique(known[:50]).size > 2 else label
-        label = label - known.mean()
-    return label
-
-
 def _snapshot_weights(bounds: StabilityClassification, generator: np.random.Generator) -> Floats:
     """Shape (n_blocks x n_bootstraps, n_sub_blocks): each snapshot draws sub-blocks of one sliding stretch of time with replacement."""
     n_sub_blocks = bounds.n_blocks * SUB_BLOCKS
@@ -270,7 +145,7 @@ def _snapshot_weights(bounds: StabilityClassification, generator: np.random.Gene
     return weights.reshape(-1, n_sub_blocks)
 
 
-def _persistence(moments: _Moments, clusters: NDArray[np.int64], config: Config) -> tuple[Floats, Floats]:
+def _persistence(moments: BlockMoments, clusters: NDArray[np.int64], config: Config) -> tuple[Floats, Floats]:
     """How much of the association of the earlier half is there in the later half, and its upper bound.
 
     The cross product of the two halves' associations over the mean of their squares less what noise alone gives: 1 where the
@@ -330,35 +205,6 @@ def _strongest_of_cluster(association: Floats, clusters: NDArray[np.int64]) -> F
     strength = np.nan_to_num(np.abs(association)).mean(axis=1)
     best = np.stack([np.flatnonzero(clusters == c)[strength[:, clusters == c].argmax(axis=1)] for c in range(clusters.max() + 1)], axis=-1)
     return np.asarray(np.take_along_axis(association, best[:, None, :], axis=-1))
-
-
-def _pairwise_overlap(selections: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of Jaccard's overlap over all pairs of snapshots; shape (n_sides,) each."""
-    chosen = selections.astype(np.float32)
-    common = chosen @ np.swapaxes(chosen, -1, -2)
-    sizes = chosen.sum(axis=-1)
-    union = sizes[..., :, None] + sizes[..., None, :] - common
-    first, second = np.triu_indices(selections.shape[-2], 1)
-    overlap = (common / np.maximum(union, 1.0))[..., first, second].astype(np.float64)
-    return overlap.mean(axis=-1), overlap.std(axis=-1)
-
-
-def _pairwise_tau(association: Floats) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of Kendall's tau between blocks' importance orders; shape (n_sides,) each.
-
-    Parameters
-    ----------
-    association : shape (n_sides, n_blocks, n_clusters).
-    """
-    n_clusters = association.shape[-1]
-    first, second = np.triu_indices(n_clusters, 1)
-    if first.size == 0:
-        nothing = np.full(association.shape[0], np.nan)
-        return nothing, nothing
-    signs = np.sign(association[..., first] - association[..., second])
-    tau = signs @ np.swapaxes(signs, -1, -2) / first.size
-    one, other = np.triu_indices(association.shape[1], 1)
-    return tau[..., one, other].mean(axis=-1), tau[..., one, other].std(axis=-1)
 
 
 def _against_earlier(table: pd.DataFrame, earlier: pd.DataFrame, bounds: StabilityClassification) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from training_assets.assets import pair_plan, target_plan
 def _train_job(name: str, asset: str, slices: dg.AssetSpec, description: str) -> UnresolvedAssetJobDefinition:
     check = dg.AssetCheckKey(slices.key, "leakage")
     selection = dg.AssetSelection.assets(asset) | dg.AssetSelection.checks(check)
-    return dg.define_asset_job(name, selection=selection, partitions_def=slices.partitions_def, description=description)
+    return dg.define_asset_job(name, selection=selection, description=description)
 
 
 # In the order in which a pipeline runs them: blends stand on pooled models, and the GPU stage follows the CPU stage.

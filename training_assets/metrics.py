@@ -224,7 +224,8 @@ def combine_segments(parts: Contributions, segments: Codes, groups: Codes, n_gro
     Returns
     -------
     scores : shape (n_groups,).
-    influence : shape (n_rows,), zero for rows of segments without a score.
+    influence : shape (n_rows,), about the group's score, so that what differs from fold to fold counts as error (about each fold's own score, up to a
+        third of the long-run variance of overlapping labels would be lost in short folds); zero for rows of segments without a score.
     used : shape (n_rows,), rows of segments that have a score.
     """
     used = np.isfinite(parts.influence)
@@ -232,7 +233,7 @@ def combine_segments(parts: Contributions, segments: Codes, groups: Codes, n_gro
     total = np.bincount(groups[used], weights=parts.scores[segments[used]], minlength=n_groups)
     with np.errstate(divide="ignore", invalid="ignore"):
         scores = total / np.where(n_used > 0, n_used, np.nan)
-    return scores, np.where(used, parts.influence, 0.0), used
+    return scores, np.where(used, parts.influence + parts.scores[segments] - scores[groups], 0.0), used
 
 
 def score_groups(
@@ -252,7 +253,7 @@ def score_groups(
 def table_from_influence(
     scores: Floats,
     influence: Floats,
-    used: NDArray[np.bool_],
+    weights: NDArray[np.floating] | NDArray[np.bool_],
     groups: Codes,
     n_groups: int,
     horizon_bars: int,
@@ -260,14 +261,26 @@ def table_from_influence(
     confidence: float,
     hac_horizons: float,
 ) -> ScoreTable:
-    """Interval and p of given scores; see `score_groups`. A difference of two scores has the difference of their influence values and null 0."""
-    n_rows = np.bincount(groups[used], minlength=n_groups)
+    """Interval and p of given scores; see `score_groups`. A difference of two scores has the difference of their influence values and null 0.
+
+    The interval's variance is that of the influence about the score. The p-value's is about the null: both agree where the null holds, and over few
+    overlapping labels the second keeps its level far into the tail (12-bar labels, 600 rows: 0.3% below 0.01 instead of 1.5%).
+
+    Parameters
+    ----------
+    weights : shape (n_rows,), a row's share in the mean, 1 on average; 0 or False for rows that take no part.
+    """
+    shares = np.asarray(weights, float)
+    n_rows = np.bincount(groups[shares > 0], minlength=n_groups)
     lag = max(0, int(np.ceil(hac_horizons * horizon_bars)) - 1) if horizon_bars > 1 else 0
-    variance = grouped_long_run_variance(influence, groups, n_groups, lag)
+    about_null = influence + shares * np.nan_to_num(scores - null)[groups]
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.sqrt(variance) / np.where(n_rows > 0, n_rows, np.nan)
-    n_effective = n_rows / max(horizon_bars, 1)
-    return _with_interval(scores, error, n_rows, n_effective, null, confidence)
+        rows = np.where(n_rows > 0, n_rows, np.nan)
+        # The mean is estimated from the same rows: windows of lag + 1 rows lose that share of their variance.
+        lost = 1.0 - np.minimum((lag + 1) / rows, 0.5)
+        error = np.sqrt(grouped_long_run_variance(influence, groups, n_groups, lag) / lost) / rows
+        error_at_null = np.sqrt(grouped_long_run_variance(about_null, groups, n_groups, lag)) / rows
+    return _with_interval(scores, error, error_at_null, n_rows, n_rows / max(horizon_bars, 1), null, confidence)
 
 
 def score_over_time(per_time: Floats, weights: Floats, n_rows: int, horizon_bars: int, null: float, confidence: float, hac_horizons: float) -> ScoreTable:
@@ -283,9 +296,9 @@ def score_over_time(per_time: Floats, weights: Floats, n_rows: int, horizon_bars
         nothing = np.array([np.nan])
         return ScoreTable(nothing, nothing, nothing, nothing, nothing, np.array([n_rows]), np.array([values.size / max(horizon_bars, 1)]))
     score = np.average(values, weights=shares)
-    influence = (values - score) * shares / shares.mean()
+    shares = shares / shares.mean()
     return table_from_influence(
-        np.array([score]), influence, np.ones(values.size, bool), np.zeros(values.size, np.int64), 1, horizon_bars, null, confidence, hac_horizons
+        np.array([score]), (values - score) * shares, shares, np.zeros(values.size, np.int64), 1, horizon_bars, null, confidence, hac_horizons
     )
 
 
@@ -358,8 +371,8 @@ def score_clustered_by_time(
         nothing = np.array([np.nan])
         return ScoreTable(nothing, nothing, nothing, nothing, nothing, np.array([n_used]), np.array([n_times / max(horizon_bars, 1)]))
     by_time = np.bincount(position, weights=influence[used], minlength=n_times) * (n_times / n_used)
-    group = np.zeros(n_times, np.int64)
-    table = table_from_influence(scores, by_time, np.ones(n_times, bool), group, 1, horizon_bars, null, confidence, hac_horizons)
+    shares = np.bincount(position, minlength=n_times) * (n_times / n_used)
+    table = table_from_influence(scores, by_time, shares, np.zeros(n_times, np.int64), 1, horizon_bars, null, confidence, hac_horizons)
     return _with_rows(table, n_used)
 
 
@@ -410,11 +423,13 @@ def one_sided_bound(table: ScoreTable, confidence: float) -> Floats:
     return np.asarray(table.score + special.stdtrit(degrees, confidence) * table.standard_error)
 
 
-def _with_interval(scores: Floats, error: Floats, n_rows: Codes, n_effective: Floats, null: float, confidence: float) -> ScoreTable:
+def _with_interval(
+    scores: Floats, error: Floats, error_at_null: Floats, n_rows: Codes, n_effective: Floats, null: float, confidence: float
+) -> ScoreTable:
     degrees = np.maximum(n_effective / EFFECTIVE_ROWS_PER_DEGREE, 2.0)
     half = special.stdtrit(degrees, 0.5 + 0.5 * confidence) * error
     with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = np.where(error > 0, (scores - null) / error, np.nan)
+        statistic = np.where(error_at_null > 0, (scores - null) / error_at_null, np.nan)
     p_value = special.stdtr(degrees, -statistic)
     return ScoreTable(scores, error, scores - half, scores + half, p_value, n_rows, n_effective)
 

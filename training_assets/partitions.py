@@ -91,11 +91,16 @@ def _slice_event(asset: str, item: PlanSlice) -> dg.AssetMaterialization:
     return dg.AssetMaterialization(asset, partition=item.key, metadata=metadata, tags=tags)
 
 
-def trained_versions(instance: DagsterInstance, asset: str, slices: str) -> dict[str, str]:
-    """The version of the plan's slice that each partition of a model asset was last trained from."""
+def trained_versions(instance: DagsterInstance, asset: str, slices: str, keys: Sequence[str]) -> dict[str, str]:
+    """The version of the plan's slice that each of these partitions of a model asset was last trained from; keys never trained are absent."""
     tag = f"dagster/input_data_version/{slices}"
-    found = instance.event_log_storage.get_latest_tags_by_partition(dg.AssetKey(asset), DagsterEventType.ASSET_MATERIALIZATION, [tag])
-    return {key: tags[tag] for key, tags in found.items() if tag in tags}
+    versions = {}
+    for key in keys:
+        records = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[key]), limit=1).records
+        event = records[0].asset_materialization if records else None
+        if event is not None and event.tags and tag in event.tags:
+            versions[key] = event.tags[tag]
+    return versions
 
 
 def _recorded_versions(instance: DagsterInstance, asset: dg.AssetKey, keys: Sequence[str]) -> Mapping[str, str]:

@@ -37,7 +37,8 @@ def training_plan_sensor(context: dg.SensorEvaluationContext, settings: Settings
     before, versions, per_run = parse_cursor(context.cursor), slice_versions(plan), settings.load().resources.models_per_run
     changed = changed_keys(before.jobs, versions)
     requests = [request for stage in Stage for request in training_requests(plan, changed, stage, per_run)]
-    blends, blended = blend_requests(plan, before.blends, trained_versions(context.instance, "cross_sectional_models", "target_plan"), per_run)
+    targets = context.instance.get_dynamic_partitions("targets")
+    blends, blended = blend_requests(plan, before.blends, trained_versions(context.instance, "cross_sectional_models", "target_plan", targets), per_run)
     runs = [_run_request(context, request, str(plan.metadata["plan_id"])) for request in (*requests, *blends)]
     cursor = PlanCursor(versions, blended).text()
     if not runs:

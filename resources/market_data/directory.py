@@ -67,7 +67,7 @@ def _load_many(found: Discovery, config: DataConfig) -> MarketData:
         if symbol not in wanted or symbol in refused:
             continue
         files += [_market_file(path, symbol) for path in claim.files]
-        result = _read_claim(claim, symbol, found.root, config.max_columns)
+        result = _read_claim(claim, symbol, found.root, config)
         if isinstance(result, DataProblem):
             problems.append(result)
             continue
@@ -77,7 +77,7 @@ def _load_many(found: Discovery, config: DataConfig) -> MarketData:
     return _finish(frames, found, tuple(files), problems, ignored_columns, config)
 
 
-def _read_claim(claim: Claim, symbol: str, root: Path, max_columns: int) -> FileContent | DataProblem:
+def _read_claim(claim: Claim, symbol: str, root: Path, config: DataConfig) -> FileContent | DataProblem:
     """The rows of one symbol, its parts in name order, or the first thing that is wrong with it."""
     if problem := name_problem(symbol, printable(str(claim.place))):
         return problem
@@ -85,7 +85,7 @@ def _read_claim(claim: Claim, symbol: str, root: Path, max_columns: int) -> File
         return DataProblem(symbol, ProblemCode.NO_FILE, printable(str(claim.place)), "folder holds no *.parquet file; write one, or remove the folder")
     parts = []
     for path in claim.files:
-        content = _read_file(path, symbol, root, max_columns)
+        content = _read_file(path, symbol, root, config)
         if isinstance(content, DataProblem):
             return content
         by_symbol = split_by_symbol(content)
@@ -100,7 +100,7 @@ def _read_claim(claim: Claim, symbol: str, root: Path, max_columns: int) -> File
     return FileContent(frame, tuple(sorted({column for part in parts for column in part.ignored_columns})))
 
 
-def _read_file(path: Path, symbol: str, root: Path, max_columns: int) -> FileContent | DataProblem:
+def _read_file(path: Path, symbol: str, root: Path, config: DataConfig) -> FileContent | DataProblem:
     where = printable(str(path))
     try:
         resolved = path.resolve(strict=True)
@@ -112,7 +112,7 @@ def _read_file(path: Path, symbol: str, root: Path, max_columns: int) -> FileCon
     if suffix_of(resolved.name) != suffix_of(path.name):
         return DataProblem(symbol, ProblemCode.WRONG_TYPE, where, f"is a link to {printable(resolved.name)}, of another type; link files of the same type")
     try:
-        return read_unchanged(resolved, partial(read_bars_file, max_columns=max_columns))
+        return read_unchanged(resolved, partial(read_bars_file, max_columns=config.max_columns, max_bytes=config.max_file_bytes))
     except UnusableFileError as error:
         return DataProblem(symbol, error.code, where, str(error))
 
@@ -122,7 +122,7 @@ def _load_one_file(found: Discovery, config: DataConfig) -> MarketData:
     named = symbol_of_file(path)
     # A file that the user named may be a link to anywhere; one that lies in a named folder may not lead out of it.
     root = path.resolve().parent if _root(config) == path else found.root
-    content = _read_file(path, named, root, config.max_columns)
+    content = _read_file(path, named, root, config)
     if isinstance(content, DataProblem):
         raise DataError(f"{printable(str(_root(config)))}: nothing can be used:\n{content}")
     by_symbol = split_by_symbol(content)

@@ -24,6 +24,9 @@ from resources.market_data.layouts import suffix_of
 from resources.market_data.records import SYMBOL_COLUMN, TIME_COLUMNS, ProblemCode, printable
 
 MAX_HEADER_CHARACTERS = 4_000_000
+MAX_FILE_BYTES = 8_000_000_000
+MAX_GZIP_RATIO = 1_032  # deflate cannot say more in a byte, so a file this much smaller than the bound needs no counting
+CHUNK_BYTES = 1 << 20
 _BAR_COLUMNS = ("open", "high", "low", "close", "volume")
 _MAGIC_NAMES = (
     (b"PAR1", "Parquet"),
@@ -52,8 +55,12 @@ class FileContent:
     ignored_columns: tuple[str, ...]
 
 
-def read_bars_file(path: Path, max_columns: int) -> FileContent:
+def read_bars_file(path: Path, max_columns: int, max_bytes: int = MAX_FILE_BYTES) -> FileContent:
     """Read a Parquet, CSV or gzipped CSV file of bars.
+
+    Parameters
+    ----------
+    max_bytes : a file that would take more once decompressed is refused before its rows are read, so that a small file cannot fill the memory.
 
     Returns
     -------
@@ -62,13 +69,13 @@ def read_bars_file(path: Path, max_columns: int) -> FileContent:
     Raises
     ------
     UnusableFileError
-        Not a regular file, empty, of another type than its name says, truncated, encrypted, without rows, with repeated or too
-        many columns, or with text where a price belongs.
+        Not a regular file, empty, of another type than its name says, truncated, encrypted, too large, without rows, with repeated or
+        too many columns, or with text where a price belongs.
     """
     suffix = suffix_of(path.name)
     _check_start(path, suffix)
     try:
-        table = _read_parquet(path, max_columns) if suffix == ".parquet" else _read_csv(path, suffix == ".csv.gz", max_columns)
+        table = _read_parquet(path, max_columns, max_bytes) if suffix == ".parquet" else _read_csv(path, suffix == ".csv.gz", max_columns, max_bytes)
     except _READ_ERRORS as error:
         raise _explain(error) from None
     if table.num_rows == 0:
@@ -133,25 +140,46 @@ def _check_start(path: Path, suffix: str | None) -> None:
         raise UnusableFileError(ProblemCode.TRUNCATED, f"ends in {tail!r} instead of b'PAR1', so its end is missing; write or copy it again")
 
 
-def _read_parquet(path: Path, max_columns: int) -> pa.Table:
+def _read_parquet(path: Path, max_columns: int, max_bytes: int) -> pa.Table:
     # Pandas' own notes inside the file are left unread: the index comes as a plain column, and nothing in a file steers how it is read.
     with open(path, "rb") as handle:
         file = pq.ParquetFile(handle, page_checksum_verification=True)
         _check_header(file.schema_arrow.names, max_columns)
+        pages = sum(file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups))
+        # A column of one repeated value takes a few bytes in pages and eight a row in memory.
+        _check_size(max(pages, file.metadata.num_rows * file.metadata.num_columns * 8), max_bytes)
         return file.read(use_threads=False)
 
 
-def _read_csv(path: Path, zipped: bool, max_columns: int) -> pa.Table:
+def _read_csv(path: Path, zipped: bool, max_columns: int, max_bytes: int) -> pa.Table:
     with gzip.open(path, "rt", encoding="utf-8-sig", newline="") if zipped else open(path, encoding="utf-8-sig", newline="") as text:
         line = text.readline(MAX_HEADER_CHARACTERS)
     header = next(csv.reader([line]), [])
     _check_header(header, max_columns)
+    _check_size(_unzipped_bytes(path, max_bytes) if zipped else os.stat(path).st_size, max_bytes)
     as_text = {name: pa.string() for name in header if name.casefold() in (*TIME_COLUMNS, SYMBOL_COLUMN)}
     if header and header[0] == "" and not any(name.casefold() in TIME_COLUMNS for name in header):
         as_text[""] = pa.string()
     convert = pa_csv.ConvertOptions(column_types=as_text, strings_can_be_null=False)
     with pa.input_stream(str(path), compression="gzip" if zipped else None) as stream:
         return pa_csv.read_csv(stream, read_options=pa_csv.ReadOptions(use_threads=False), convert_options=convert)
+
+
+def _unzipped_bytes(path: Path, max_bytes: int) -> int:
+    """Bytes of a gzip file once unzipped, counted no further than past `max_bytes`; the size it states itself may be any number."""
+    if os.stat(path).st_size * MAX_GZIP_RATIO <= max_bytes:
+        return 0
+    count = 0
+    with gzip.open(path) as stream:
+        while count <= max_bytes and (chunk := stream.read(CHUNK_BYTES)):
+            count += len(chunk)
+    return count
+
+
+def _check_size(n_bytes: int, max_bytes: int) -> None:
+    if n_bytes > max_bytes:
+        message = f"holds at least {n_bytes:,} bytes once decompressed > data.max_file_bytes {max_bytes:,}; split it, or raise it (config/universe.yaml)"
+        raise UnusableFileError(ProblemCode.TOO_LARGE, message)
 
 
 def _check_header(names: list[str], max_columns: int) -> None:

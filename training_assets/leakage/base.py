@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from config.schema import Config
 from config.sections.base import LeakageStatus
+from training_assets.leakage.evidence import Evidence
+from training_assets.leakage.machinery import Machinery
 from training_assets.panel.panel import Bars, Panel, TargetInfo
 
 
@@ -36,19 +39,48 @@ class Taxonomy(StrEnum):
 
 
 @dataclass(frozen=True)
+class TargetEvidence:
+    """What detectors of one target share.
+
+    Attributes
+    ----------
+    info, code : the target and its position in the panel.
+    labels : shape (n_rows,), ranks of the label (mean 0, variance 1) over all panel rows whose label is known before the holdout, NaN elsewhere.
+    own_labels : the same within each symbol.
+    honest_correlation : how well the label is predicted by its own past and by trailing moves, in [0, 1]; see `Evidence.honest_correlation`.
+    n_effective : timestamps whose labels do not overlap.
+    """
+
+    info: TargetInfo
+    code: int
+    labels: NDArray[np.float32]
+    own_labels: NDArray[np.float32]
+    honest_correlation: float
+    n_effective: float
+
+
+@dataclass(frozen=True)
 class AuditContext:
     """Everything a detector may look at.
 
-    `bars` and `panel` share their rows. `target` is None for detectors of scope PANEL. `rows` are the panel rows whose label for the target is known
-    before the holdout (for PANEL scope, all rows before the holdout), at most `config.leakage.max_rows` of them, whole timestamps kept.
+    `bars` and `panel` share their rows. `evidence` holds ranks of all features on the audited rows: those before the holdout, at most
+    `config.leakage.max_rows` of them, whole timestamps kept. `target` is None for detectors of scope PANEL. `selection` is the feature selection.
     """
 
     bars: Bars
     panel: Panel
-    target: TargetInfo | None
-    rows: NDArray[np.int64]
+    selection: pd.DataFrame
     config: Config
-    target_values: NDArray[np.float32]  # shape (rows.size,), the label on `rows`; empty for PANEL scope
+    machinery: Machinery
+    evidence: Evidence
+    target: TargetEvidence | None = None
+
+    @property
+    def of_target(self) -> TargetEvidence:
+        """The target, for detectors of scope TARGET. Raises ValueError for scope PANEL."""
+        if self.target is None:
+            raise ValueError("a detector of scope PANEL asked for a target; give it scope TARGET")
+        return self.target
 
 
 @dataclass(frozen=True)
@@ -73,6 +105,11 @@ class Verdict:
     n_checked: int
     not_run: str | None = None  # why it could not run, where it could not
 
+    @classmethod
+    def unable(cls, reason: str) -> "Verdict":
+        """A detector that could not run: its subject is UNKNOWN."""
+        return cls((), float("nan"), float("nan"), 0, reason)
+
 
 @dataclass(frozen=True)
 class Detector:
@@ -88,3 +125,21 @@ class Detector:
     status: LeakageStatus
     run: Callable[[AuditContext], Verdict]
     applies: Callable[[AuditContext], bool]
+
+
+def always(context: AuditContext) -> bool:
+    """A sin that is possible in every panel."""
+    return True
+
+
+def blocked(feature: str | None, statistic: float, threshold: float, message: str, symbol: str | None = None) -> Finding:
+    """A finding of status BLOCKED."""
+    return Finding(symbol, feature, float(statistic), float(threshold), LeakageStatus.BLOCKED, message)
+
+
+def suspect(feature: str | None, statistic: float, threshold: float, message: str, symbol: str | None = None) -> Finding:
+    """A finding of status SUSPECT."""
+    return Finding(symbol, feature, float(statistic), float(threshold), LeakageStatus.SUSPECT, message)
+
+
+OR_ACCEPT = "or accept it in leakage.accept (config/leakage.yaml) with a reason"

@@ -1,0 +1,199 @@
+"""Ranks of every feature on the audited rows, computed once for all targets and detectors.
+
+Belongs here: rank transforms, lags within a symbol, correlations of all features with many columns at once. Does not: any bound or finding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_assets.panel.panel import Panel
+from training_assets.panel.targets.windows import behind
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+MIN_PAIRS = 30
+TREND_BARS = (1, 5, 21)
+# A symbol with fewer rows than this has no ranks of its own worth the name.
+MIN_SYMBOL_ROWS = 50
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Features on the audited rows, as ranks.
+
+    Attributes
+    ----------
+    panel : all rows.
+    rows : shape (n,), panel rows before the holdout, symbol after symbol, time ascending, thinned to whole timestamps.
+    """
+
+    panel: Panel
+    rows: Rows
+
+    @cached_property
+    def symbol_codes(self) -> NDArray[np.int64]:
+        """Shape (n,), symbol of each audited row."""
+        return np.searchsorted(self.panel.symbol_offsets, self.rows, side="right") - 1
+
+    @cached_property
+    def ranks(self) -> Floats:
+        """Shape (n_features, n), ranks over all audited rows with mean 0 and variance 1; 0 where not known."""
+        return np.nan_to_num(np.stack([standard_ranks(column[self.rows]) for column in self.panel.features]), copy=False)
+
+    @cached_property
+    def known(self) -> Floats:
+        """Shape (n_features, n), 1 where the feature is known, else 0."""
+        return np.stack([np.isfinite(column[self.rows]) for column in self.panel.features]).astype(np.float32)
+
+    @cached_property
+    def own_ranks(self) -> Floats:
+        """Shape (n_features, n), `ranks` with each symbol's mean taken off and its deviation made 1; 0 where not known."""
+        out = np.empty_like(self.ranks)
+        for code in range(len(self.panel.symbols)):
+            part = self.part(code)
+            known, values = self.known[:, part], self.ranks[:, part]
+            count = np.maximum(known.sum(axis=1, keepdims=True), 1.0)
+            centred = (values - values.sum(axis=1, keepdims=True) / count) * known
+            deviation = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
+            out[:, part] = np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 1e-4)
+        return out
+
+    def part(self, symbol_code: int) -> slice:
+        """Positions in `rows` of one symbol."""
+        first, last = np.searchsorted(self.rows, self.panel.symbol_offsets[symbol_code : symbol_code + 2])
+        return slice(int(first), int(last))
+
+    @cached_property
+    def n_times(self) -> int:
+        """Distinct timestamps between the first and the last audited row, thinned ones included."""
+        codes = self.panel.time_codes[self.rows]
+        return int(codes.max() - codes.min()) + 1 if codes.size else 0
+
+    def effective_times(self, horizon_bars: int) -> float:
+        """Timestamps whose labels do not overlap: rows of one timestamp count once, since symbols move together."""
+        return min(self.n_times / max(horizon_bars, 1), float(np.unique(self.panel.time_codes[self.rows]).size))
+
+    def labels(self, target_code: int) -> NDArray[np.float32]:
+        """Shape (n_rows,), the label's ranks (mean 0, variance 1) on every panel row whose label is known before the holdout, NaN elsewhere."""
+        ends = self.panel.label_end_codes[target_code]
+        usable = (ends >= 0) & (ends < self.panel.holdout_start_code)
+        return standard_ranks(np.where(usable, self.panel.labels[target_code], np.nan))
+
+    def own_labels(self, target_code: int) -> Floats:
+        """The same within each symbol."""
+        return self.within_symbols(self.labels(target_code))
+
+    def within_symbols(self, values: Floats) -> Floats:
+        """Shape (n_rows,): values of the whole panel with each symbol's mean taken off and its deviation made 1."""
+        out = np.full(values.size, np.nan, np.float32)
+        for start, stop in zip(self.panel.symbol_offsets[:-1], self.panel.symbol_offsets[1:], strict=True):
+            part = values[start:stop]
+            known = np.isfinite(part)
+            deviation = part[known].std() if known.sum() > 1 else 0.0
+            out[start:stop] = (part - part[known].mean()) / deviation if deviation > 1e-4 else np.nan
+        return out
+
+    def lagged(self, values: NDArray[np.floating], lags: Sequence[int]) -> Floats:
+        """Shape (n, n_lags): values of the whole panel `lag` bars later in the symbol's own series (earlier where negative), on the audited rows."""
+        out = np.full((self.rows.size, len(lags)), np.nan, np.float32)
+        first, last = self.panel.symbol_offsets[self.symbol_codes], self.panel.symbol_offsets[self.symbol_codes + 1]
+        for position, lag in enumerate(lags):
+            moved = self.rows + lag
+            inside = (moved >= first) & (moved < last)
+            out[inside, position] = values[moved[inside]]
+        return out
+
+    def correlations(self, columns: Floats, own: bool = False) -> NDArray[np.float64]:
+        """Correlation of every feature with every column over the rows where both are known.
+
+        Parameters
+        ----------
+        columns : shape (n, n_columns), row-aligned with `rows`, NaN where not known.
+        own : within symbols (`own_ranks`) instead of over all rows.
+
+        Returns
+        -------
+        Shape (n_features, n_columns), in [-1, 1]; 0 where fewer than `MIN_PAIRS` rows are known or nothing varies.
+        """
+        return _correlations(self.own_ranks if own else self.ranks, self.known, columns)
+
+    def correlations_of_symbol(self, symbol_code: int, column: Floats) -> NDArray[np.float64]:
+        """Shape (n_features,): the same for one column on one symbol's rows; 0 below `MIN_SYMBOL_ROWS` rows."""
+        part = self.part(symbol_code)
+        if part.stop - part.start < MIN_SYMBOL_ROWS:
+            return np.zeros(self.ranks.shape[0])
+        return _correlations(self.ranks[:, part], self.known[:, part], column[part, None])[:, 0]
+
+    @cached_property
+    def bar_returns(self) -> NDArray[np.float64]:
+        """Shape (n_rows,), log return of each bar from the symbol's previous close; NaN at a symbol's first bar and in the holdout."""
+        close = np.where(self.panel.time_codes < self.panel.holdout_start_code, np.log(np.asarray(self.panel.bar_values[3], np.float64)), np.nan)
+        returns = close - behind(close, 1)
+        returns[self.panel.symbol_offsets[:-1][np.diff(self.panel.symbol_offsets) > 0]] = np.nan
+        return returns
+
+    def trailing_sums(self, values: NDArray[np.float64], n_bars: int) -> NDArray[np.float64]:
+        """Shape (n_rows,): sum of the last `n_bars` values of the symbol's own series, the row's among them."""
+        total = np.zeros(values.size)
+        for lag in range(n_bars):
+            total += behind(values, lag) if lag else values
+        position = np.arange(values.size) - np.repeat(self.panel.symbol_offsets[:-1], np.diff(self.panel.symbol_offsets))
+        total[position < n_bars - 1] = np.nan
+        return total
+
+    @cached_property
+    def known_trends(self) -> Floats:
+        """Shape (n, 2 * len(TREND_BARS)), ranks of trailing returns and of trailing absolute returns, all known at the row's close."""
+        series = [self.trailing_sums(values, n_bars) for n_bars in TREND_BARS for values in (self.bar_returns, np.abs(self.bar_returns))]
+        return np.stack([standard_ranks(one[self.rows]) for one in series], axis=1)
+
+    def honest_correlation(self, target_code: int, horizon_bars: int) -> float:
+        """Largest absolute rank correlation of a label with what is known at its row without any feature: its own past, and trailing moves.
+
+        Near 0 for returns, .4 and more for volatility: how predictable a label is without a leak.
+        """
+        label = self.labels(target_code)
+        past = self.lagged(label, (-horizon_bars, -2 * horizon_bars))
+        columns = np.concatenate([past, self.known_trends], axis=1)
+        values = label[self.rows]
+        known = np.isfinite(columns)
+        correlation = _correlations(np.where(known, columns, 0.0).T.astype(np.float32), known.T.astype(np.float32), values[:, None])
+        return float(np.abs(correlation).max(initial=0.0))
+
+
+def standard_ranks(values: NDArray[np.floating]) -> Floats:
+    """Midranks of the finite values with mean 0 and variance 1; NaN where not finite or where nothing varies."""
+    out = np.full(values.size, np.nan, np.float32)
+    known = np.flatnonzero(np.isfinite(values))
+    if known.size < 2:
+        return out
+    order = np.argsort(values[known])
+    ordered = values[known][order]
+    new = np.r_[True, ordered[1:] != ordered[:-1]]
+    starts = np.flatnonzero(new)
+    middles = 0.5 * (starts + np.r_[starts[1:], known.size] - 1)
+    ranks = np.empty(known.size)
+    ranks[order] = middles[np.cumsum(new) - 1]
+    ranks -= ranks.mean()
+    deviation = ranks.std()
+    if deviation > 0:
+        out[known] = ranks / deviation
+    return out
+
+
+def _correlations(z: Floats, known: Floats, columns: Floats) -> NDArray[np.float64]:
+    mask = np.isfinite(columns)
+    y, m = np.where(mask, columns, 0.0).astype(np.float32), mask.astype(np.float32)
+    n = (known @ m).astype(np.float64)
+    safe = np.maximum(n, 1.0)
+    z_mean, y_mean = (z @ m) / safe, (known @ y) / safe
+    covariance = (z @ y) / safe - z_mean * y_mean
+    z_variance, y_variance = ((z * z) @ m) / safe - z_mean**2, (known @ (y * y)) / safe - y_mean**2
+    scale = np.sqrt(np.maximum(z_variance, 0.0) * np.maximum(y_variance, 0.0))
+    usable = (n >= MIN_PAIRS) & (scale > 1e-6)
+    return np.clip(np.divide(covariance, scale, out=np.zeros_like(covariance), where=usable), -1.0, 1.0)
