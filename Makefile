@@ -11,13 +11,14 @@ STAMP := $(VENV)/.installed
 OUTPUT ?= results
 ARGS ?=
 
-.PHONY: help install run test lint format types lock bench ui clean
+.PHONY: help install run test lint format types lock bench ui docs docs-refresh clean
 
 help:
 	@echo "make run      plan and train on the embedded sample, into $(OUTPUT)/ (ARGS=... adds options of 'switchyard run')"
 	@echo "make test     the tests          make lint    style         make types   strict types"
 	@echo "make format   rewrite style      make bench   benchmarks    make ui      the Dagster UI on $(OUTPUT)/"
 	@echo "make install  the environment    make lock    pin the environment anew"
+	@echo "make docs     the documentation into site/; make docs-refresh runs its commands and writes what they print (ARGS='--panel DIR')"
 
 install: $(STAMP)
 
@@ -66,5 +67,16 @@ bench: $(STAMP)
 ui: $(STAMP)
 	@$(BIN)/switchyard ui --output-dir $(OUTPUT) $(ARGS)
 
+# MkDocs is no part of the pinned environment: it has one of its own, with the packages of the extra `docs`.
+DOCS_PACKAGES = $(shell $(PYTHON) -c 'import tomllib; print(*(repr(name) for name in tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"]))')
+
+docs:
+	@test -x $(VENV)-docs/bin/mkdocs || ($(PYTHON) -m venv $(VENV)-docs && $(VENV)-docs/bin/pip install -qq --disable-pip-version-check $(DOCS_PACKAGES))
+	@$(VENV)-docs/bin/mkdocs build --strict --quiet
+	@echo "== documentation in site/"
+
+docs-refresh: $(STAMP)
+	@OMP_NUM_THREADS=1 $(BIN)/python docs/refresh.py $(ARGS)
+
 clean:
-	rm -rf $(VENV) $(OUTPUT) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-docs site $(OUTPUT) .mypy_cache .ruff_cache .pytest_cache

@@ -21,6 +21,9 @@ PACKAGED_CONFIG_DIR = Path(__file__).parent
 # Means and places that never change a result, so two runs that differ only here share their plans.
 UNHASHED = {"resources": None, "data": {"path"}}
 
+# What pydantic calls by Python's names.
+_PLAIN_WORDS = {"tuple_type": "expected a list, for instance [A, B]", "model_type": "expected a group of keys", "dict_type": "expected a group of keys"}
+
 
 class ConfigError(ValueError):
     """Configuration that cannot be used; the message says where, what, and what to do."""
@@ -45,10 +48,11 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key_node, _ in node.value:
-            if key_node.value in seen and isinstance(key_node, yaml.ScalarNode):
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise ConfigError(f"line {key_node.start_mark.line + 1}: a key is a list or a group; keys are names")
+            if key_node.value in seen:
                 raise ConfigError(f"line {key_node.start_mark.line + 1}: key '{key_node.value}' stands twice; keep one")
-            if isinstance(key_node, yaml.ScalarNode):
-                seen.add(key_node.value)
+            seen.add(key_node.value)
         return super().construct_mapping(node, deep)
 
 
@@ -89,7 +93,7 @@ def load_config(config_dir: Path | None = None, overrides: Sequence[str] = (), v
         _assign(merged, key, value, f"option for {key}", origin)
     for override in overrides:
         key, separator, text = override.partition("=")
-        if not separator or not key.strip():
+        if not separator or not all(part.strip() for part in key.split(".")):
             raise ConfigError(f"--set {override!r}: expected section.key=value, for instance routing.significance.max_q=0.05")
         _assign(merged, key.strip(), parse_yaml(text, f"--set {key.strip()}"), "--set", origin)
     return validate_config(merged, origin)
@@ -141,6 +145,8 @@ def _read_sections(config_dir: Path) -> tuple[dict[str, Any], dict[str, str]]:
         if not isinstance(content, dict):
             raise ConfigError(f"{path}: expected sections at the top, found {type(content).__name__}")
         for section, body in content.items():
+            if not isinstance(section, str):
+                raise ConfigError(f"{path}: section {section!r} is no name; sections are {', '.join(Config.model_fields)}")
             if section in origin:
                 raise ConfigError(f"{path}: section '{section}' stands in {origin[section]} too; keep one")
             merged[section], origin[section] = body, str(path)
@@ -173,10 +179,12 @@ def _assign(merged: dict[str, Any], dotted: str, value: Any, where: str, origin:
 def _explain(item: Any, origin: Mapping[str, str]) -> str:
     path = [str(part) for part in item["loc"]]
     key = ".".join(path)
-    where = next((origin[".".join(path[:n])] for n in range(len(path), 0, -1) if ".".join(path[:n]) in origin), "configuration")
+    above = [".".join(path[:count]) for count in range(len(path), 0, -1)]
+    below = [given for given in origin if given.startswith(f"{key}.")]
+    where = next((origin[place] for place in [*above, *below] if place in origin), "configuration")
     if item["type"] == "extra_forbidden":
         return f"{where}: unknown key '{key}'{_suggest(key)}"
-    message = item["msg"].removeprefix("Value error, ")
+    message = _PLAIN_WORDS.get(item["type"], item["msg"].removeprefix("Value error, "))
     given = item["input"]
     shown = "" if isinstance(given, dict | BaseModel) else f", got {given!r}"
     return f"{where}: {key or 'settings'}: {message}{shown}"

@@ -15,17 +15,18 @@ HEAD = """# Configuration
 
 <!-- Written by docs/generate_configuration.py from the schema; edit config/sections/ instead. -->
 
-Settings are YAML files in one folder: the one named with `--config-dir`, else `config/` in the working folder, else the packaged one. Each section stands
-in one file only. The schema is strict: an unknown key, a wrong type or an impossible combination ends the command with status 2, names the file and the key, and
-suggests the nearest known one. `--set` changes one key for one command, its value is YAML, and later ones win:
+Settings are YAML files in one folder: the one named with `--config-dir`, else `config/` in the working folder, else the packaged one.
+Each section stands in one file only. The schema is strict: an unknown key, a wrong type or an impossible combination ends the command
+with status 2, names the file and the key, and suggests the nearest known one. `--set` changes one key for one command; its value is YAML,
+and later ones win:
 
 ```
 switchyard plan --set routing.significance.max_q=0.05 --set 'targets.only=[forward_return_5d]'
 ```
 
-`switchyard init --data-dir DIR` writes a folder that fits your data, every key with its effect in a comment. All keys below have these defaults; the columns
-say what a value may be, in which unit, and what it does. Everything but `resources` and `data.path` is part of the configuration's content hash, which plans
-and model cards carry.
+`switchyard init --data-dir DIR` writes a folder that fits your data, every key with its effect in a comment. The tables say
+what a value may be, in which unit, its default, and what it does. Everything but `resources` and `data.path` counts in the configuration's
+content hash, which plans carry.
 
 """
 

@@ -75,6 +75,14 @@ class Settings(dg.ConfigurableResource[None]):
         """The same settings but for these; a plain copy would keep the values that Dagster has already taken from the first ones."""
         return Settings(**{name: changes.get(name, getattr(self, name)) for name in type(self).model_fields})
 
+    def anywhere(self) -> "Settings":
+        """The same settings with absolute places, so that they mean the same in another working folder."""
+        places = {
+            name: os.path.abspath(place) for name in ("config_dir", "output_dir", "training_plan_dir", "candidates_file") if (place := getattr(self, name))
+        }
+        values = {key: os.path.abspath(value) if key == "data.path" else value for key, value in self.values.items()}
+        return self.changed(**places, values_json=json.dumps(values, sort_keys=True))
+
     def environment(self) -> dict[str, str]:
         """The variables from which `settings_from_environment` makes the same settings again."""
         variables = {

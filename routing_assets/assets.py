@@ -13,6 +13,7 @@ from resources.settings import Settings
 from routing_assets.candidates import build_candidates, feature_sets
 from routing_assets.candidates_table import candidates_hash, read_candidates, write_candidates
 from routing_assets.plan_documents import read_routing_plan, write_routing_plan
+from routing_assets.plan_inputs import state_feature_sets
 from routing_assets.plan_summary import decision_lines, reasons_by_route, score_bars, status_counts
 from routing_assets.policy import route_candidates
 from routing_assets.ranking import rank_targets
@@ -134,7 +135,9 @@ def training_plan(
     config = settings.load()
     routing = read_routing_plan(settings.output / ROUTING_PLAN_PATH, panel.data_hash)
     candidates = read_candidates(settings.output / CANDIDATES_PATH)
-    plan = make_training_plan(routing, candidates, feature_sets(panel, feature_selection, leakage_audit), FAMILIES.values(), config.training)
+    features = feature_sets(panel, feature_selection, leakage_audit)
+    state_features = state_feature_sets(panel, leakage_audit, features)
+    plan = make_training_plan(routing, candidates, features, FAMILIES.values(), config.training, state_features)
     folder = settings.output / TRAINING_PLAN_PATH
     write_training_plan(plan, folder, config.routing.dump_plan_as)
     changes = publish_plan(context.instance, plan, panel.symbols)

@@ -83,6 +83,7 @@ def _target_frame(panel: Panel, scores: TargetScores, features: Sequence[str], a
     local = pd.DataFrame({"symbol": list(symbols), **shared, "mode": Mode.SYMBOL_SPECIFIC.value, "metric_name": scores.symbol_metric})
     local = local.assign(
         **_score_columns(scores.local),
+        whole_target_p_value=scores.local_mean.p_value[0],
         pooled_score_on_symbol=scores.pooled_on_symbol.score,
         pooled_score_on_symbol_ci_high=scores.pooled_on_symbol_upper,
         local_minus_pooled=scores.local_minus_pooled.score,

@@ -18,10 +18,12 @@ from resources.files import write_atomically
 from routing_assets.contracts import CANDIDATE_COLUMNS, CANDIDATE_SCHEMA, MODES, VOCABULARIES, Candidates, Mode, RowArray
 
 DATA_HASH_KEY = b"switchyard.data_hash"
+MAX_ROWS = 20_000_000  # a small file may hold many more rows than any market has pairs
 ENCODED = pa.dictionary(pa.int32(), pa.string())
 # Column to its closed interval; None is open.
 RANGES: dict[str, tuple[float | None, float | None]] = {
     "p_value": (0.0, 1.0),
+    "whole_target_p_value": (0.0, 1.0),
     "q_value": (0.0, 1.0),
     "horizon_minutes": (0.0, None),
     "sample_size": (0.0, None),
@@ -47,10 +49,12 @@ def read_candidates(path: Path) -> Candidates:
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
+            _refuse_near_names(schema.names, str(path))
+            if file.metadata.num_rows > MAX_ROWS:
+                raise CandidatesError(f"{path}: {file.metadata.num_rows:,} rows > {MAX_ROWS:,}; a candidates table has a row a (target, symbol)")
             text = [name for name in schema.names if pa.types.is_string(schema.field(name).type)]
             known = [name for name in schema.names if name in CANDIDATE_COLUMNS]
             metadata = file.metadata.metadata or {}
-        _refuse_near_names(schema.names, str(path))
         table = pq.read_table(path, columns=known, read_dictionary=text, partitioning=None)
     except (pa.ArrowException, OSError) as error:
         raise CandidatesError(f"{path}: not a readable parquet file: {' '.join(str(error).split())[:200]}") from None

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from config.schema import Config
@@ -17,8 +16,9 @@ from resources.instance import HOME_VARIABLE, end_abandoned_runs, instance_home,
 from resources.market_data.sources import load_market_data
 from resources.output_lock import output_locked
 from resources.settings import Settings
+from routing_assets.candidates_table import read_candidates
 from routing_assets.cli_options import chosen, settings_of
-from routing_assets.cli_pipeline import Pipeline, UsageError
+from routing_assets.cli_pipeline import Pipeline
 from routing_assets.cli_progress import Progress
 from routing_assets.cli_summary import run_document, run_text
 from routing_assets.training_plan import choose_families, filter_jobs
@@ -72,7 +72,7 @@ def train(arguments: argparse.Namespace) -> CommandResult:
     output = settings.output
     if not arguments.no_training_plan:
         folder = find_training_plan(output, arguments.training_plan_dir)
-        load_training_plan(folder)  # refused before anything is read or run
+        _chosen_jobs(arguments, load_training_plan(folder))  # refused before anything is read or run
         settings = settings.changed(training_plan_dir=str(folder))
     else:
         settings = settings.changed(training_plan_dir=str(output / "globals" / "unrouted_plan"))
@@ -101,8 +101,13 @@ def _prepared_jobs(arguments: argparse.Namespace, settings: Settings, config: Co
         write_unrouted_plan(panel, read_table(settings, SELECTION_PATH), read_table(settings, AUDIT_PATH), config, settings.plan_folder)
     made = load_training_plan(settings.plan_folder, panel.data_hash)
     publish_plan(pipeline.instance, made, panel.symbols)
+    return made, _chosen_jobs(arguments, made)
+
+
+def _chosen_jobs(arguments: argparse.Namespace, made: TrainingPlan) -> tuple[TrainingJob, ...]:
+    """The plan's jobs that the filter options name; a name that the plan does not have is an error."""
     filters = {name: chosen(arguments, name) for name in ("targets", "symbols", "families")}
-    return made, filter_jobs(made, **filters, model_types=arguments.model_types or "both")
+    return filter_jobs(made, **filters, model_types=arguments.model_types or "both")
 
 
 def predict(arguments: argparse.Namespace) -> CommandResult:
@@ -114,7 +119,7 @@ def predict(arguments: argparse.Namespace) -> CommandResult:
     settings = settings_of(arguments, filters_are_settings=False)
     config = checked_config(settings)
     made = load_training_plan(find_training_plan(settings.output, arguments.training_plan_dir))
-    jobs = filter_jobs(made, **{name: chosen(arguments, name) for name in ("targets", "symbols", "families")}, model_types=arguments.model_types or "both")
+    jobs = _chosen_jobs(arguments, made)
     data = load_market_data(config.data)
     alignment = align_bars(data.frames, config.data, config.targets, data.interval_minutes)
     panel = build_panel(alignment.bars, config, data_hash(alignment.bars)).panel
@@ -129,16 +134,21 @@ def predict(arguments: argparse.Namespace) -> CommandResult:
 
 
 def validate(arguments: argparse.Namespace) -> CommandResult:
-    """Check configuration and data without running anything."""
+    """Check configuration and data without running anything: the bars, and which features and targets they would give."""
+    from training_assets.panel.build import outline_panel
+
     settings = settings_of(arguments)
     config = checked_config(settings)
     data = load_market_data(config.data)
     alignment = align_bars(data.frames, config.data, config.targets, data.interval_minutes)
+    outline = outline_panel(alignment.bars, config)
     problems = tuple(f"data: {problem}" for problem in (*data.problems, *alignment.problems))
+    notes = (*alignment.report.notes, *outline.notes.lines())
+    targets = [info.name for info in outline.target_infos]
     lines = ["configuration: valid", f"source: {data.describe()}", f"bars: {alignment.report.describe()}"]
-    lines += [f"note: {note}" for note in alignment.report.notes]
-    document = {"symbols": list(alignment.bars.symbols), "n_bars": alignment.bars.n_rows, "problems": list(problems), "notes": list(alignment.report.notes)}
-    return CommandResult("\n".join(lines) + "\n", document, problems, 1 if problems else 0)
+    lines += [f"features: {len(outline.feature_names)}", f"targets: {', '.join(targets)}", *(f"note: {note}" for note in notes)]
+    document = {"symbols": list(alignment.bars.symbols), "n_bars": alignment.bars.n_rows, "features": list(outline.feature_names), "targets": targets}
+    return CommandResult("\n".join(lines) + "\n", {**document, "problems": list(problems), "notes": list(notes)}, problems, 1 if problems else 0)
 
 
 def ui(arguments: argparse.Namespace) -> CommandResult:
@@ -161,16 +171,16 @@ def checked_config(settings: Settings) -> Config:
     """The configuration, its family names held against the registry before anything runs."""
     config = settings.load()
     choose_families(FAMILIES.values(), config.training.families)
-    if settings.candidates_file is not None and not Path(settings.candidates_file).is_file():
-        raise UsageError(f"--candidates {settings.candidates_file}: no such file")
+    if settings.candidates_file is not None:
+        read_candidates(settings.candidates_path)  # refused before anything is read or run
     return config
 
 
 def _remember(settings: Settings) -> None:
-    """Leave the settings in the output folder, so that `switchyard ui` shows and materializes under the same ones."""
+    """Leave the settings in the output folder, so that `switchyard ui` shows and materializes under the same ones, wherever it is started."""
     from resources.files import write_atomically
 
-    write_atomically(settings.output / SETTINGS_FILE, settings.model_dump_json(indent=2) + "\n")
+    write_atomically(settings.output / SETTINGS_FILE, settings.anywhere().model_dump_json(indent=2) + "\n")
 
 
 def _finished(settings: Settings, config: Config, pipeline: Pipeline, made: TrainingPlan, trained: bool) -> CommandResult:

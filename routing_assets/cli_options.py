@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from resources.settings import DEFAULT_OUTPUT_DIR, Settings
+from routing_assets.cli_completion import SHELLS
 
+MAX_PORT = 65_535
 MODEL_TYPES = ("cross-sectional", "sequential", "both")
 # Options whose value is the value of one key.
 KEYS = {
@@ -25,6 +27,27 @@ KEYS = {
     "workers": "resources.workers",
 }
 FILTERS = ("symbols", "targets", "families", "model_types")
+EXAMPLES = {
+    "run": (
+        "switchyard run",
+        "switchyard run --data-dir bars --output-dir results",
+        "switchyard run --data-dir bars --families Ridge LightGBM --top-n-targets 5",
+    ),
+    "plan": ("switchyard plan --data-dir bars", "switchyard plan --set routing.significance.max_q=0.05", "switchyard plan --candidates candidates.parquet"),
+    "train": ("switchyard train", "switchyard train --training-plan-dir results/globals/training_plan --symbols AAPL", "switchyard train --no-training-plan"),
+    "explain": ("switchyard explain forward_return_5d AAPL", "switchyard explain forward_return_5d", "switchyard explain forward_return_5d AAPL --json"),
+    "what-if": ("switchyard what-if --set routing.significance.max_q=0.05", "switchyard what-if --set routing.both_strong_behavior=PREFER_CS --limit 5"),
+    "diff": ("switchyard diff results other_results", "switchyard diff results/globals/training_plan other_results/globals/training_plan --json"),
+    "predict": (
+        "switchyard predict",
+        "switchyard predict --data-dir newer_bars --symbols AAPL MSFT",
+        "switchyard predict --all-bars --predictions-file all.parquet",
+    ),
+    "validate": ("switchyard validate --data-dir bars", "switchyard validate --config-dir my_config"),
+    "ui": ("switchyard ui", "switchyard ui --output-dir results --port 3001"),
+    "init": ("switchyard init --data-dir bars", "switchyard init --data-dir bars --config-dir my_config --force"),
+    "completion": ('eval "$(switchyard completion bash)"', "switchyard completion fish > ~/.config/fish/completions/switchyard.fish"),
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,7 +80,12 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--predictions-file", type=Path, metavar="FILE", help="default: OUTPUT_DIR/predictions.parquet")
     _command(commands, "validate", "check configuration and data, train nothing", data=True)
     ui = _command(commands, "ui", "the Dagster UI on this output folder", data=True)
-    ui.add_argument("--port", type=int, default=3000, help="port on 127.0.0.1 (default 3000)")
+    ui.add_argument("--port", type=_port, default=3000, help="port on 127.0.0.1 (default 3000)")
+    init = _command(commands, "init", "look at data, say what was found, write a configuration folder that fits")
+    init.add_argument("--data-dir", type=Path, required=True, metavar="DIR", help="folder or file of bars")
+    init.add_argument("--force", action="store_true", help="write over configuration that is there")
+    completion = _command(commands, "completion", "the script that completes this command line in a shell")
+    completion.add_argument("shell", choices=SHELLS)
     return parser
 
 
@@ -95,8 +123,21 @@ def chosen(arguments: argparse.Namespace, option: str) -> tuple[str, ...]:
     return tuple(getattr(arguments, option) or ())
 
 
+def _port(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MAX_PORT:
+        raise argparse.ArgumentTypeError(f"{number} is no port; give one of 1 to {MAX_PORT}")
+    return number
+
+
 def _command(commands: Any, name: str, summary: str, data: bool = False) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog="\n  ".join(("examples:", *EXAMPLES[name])),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--output-dir", type=Path, default=Path(DEFAULT_OUTPUT_DIR), metavar="DIR", help="where everything is written (default results)")
     parser.add_argument("--config-dir", type=Path, metavar="DIR", help="folder of YAML files (default: config, else the packaged one)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, for instance routing.significance.max_q=0.05; repeatable")

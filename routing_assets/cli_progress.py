@@ -26,7 +26,7 @@ class Progress:
 
     def __post_init__(self) -> None:
         if not self.quiet:
-            self._terminal = sys.stderr.isatty()
+            self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
             self._stream = (
                 os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="backslashreplace") if _has_descriptor(sys.stderr) else sys.stderr
             )

@@ -4,6 +4,7 @@ Belongs here: layout of the last words of `run`, `plan` and `train`. Does not: a
 """
 
 import io
+import shutil
 from typing import Any
 
 import pandas as pd
@@ -18,12 +19,19 @@ from routing_assets.plan_summary import reasons_by_route
 from training_assets.assets import LEADERBOARD_PATH
 from training_assets.contracts import TrainingPlan
 
-WIDTH = 130
+WIDTH = 130  # where the terminal does not say, and at most
 
 
 def run_text(settings: Settings, plan: TrainingPlan, outcome: PipelineOutcome, trained: bool) -> str:
     """Pairs by route with the commonest reasons, models by family with their scores, seconds by stage, where to look next."""
-    console = Console(file=io.StringIO(), width=WIDTH, force_terminal=False, legacy_windows=False, highlight=False, markup=False)
+    console = Console(
+        file=io.StringIO(),
+        width=min(WIDTH, shutil.get_terminal_size((WIDTH, 40)).columns),
+        force_terminal=False,
+        legacy_windows=False,
+        highlight=False,
+        markup=False,
+    )
     for table in (_routes_table(settings), _families_table(settings) if trained else None, _seconds_table(outcome)):
         if table is not None:
             console.print(table)

@@ -96,6 +96,7 @@ CANDIDATE_COLUMNS = (
     "score_ci_low",
     "score_ci_high",
     "p_value",
+    "whole_target_p_value",
     "q_value",
     "sample_size",
     "n_effective",
@@ -132,7 +133,8 @@ def _arrow_type(column: str) -> pa.DataType:
 
 CANDIDATE_SCHEMA = pa.schema([(column, _arrow_type(column)) for column in CANDIDATE_COLUMNS])
 """The routing candidates table; a number that was not computed is null. `pooled_score_on_symbol_ci_high` (one-sided, at
-`routing.harmful_confidence`) is what `POOLED_HARMFUL` is held against; `blended_score` is the shrunk local residual's."""
+`routing.harmful_confidence`) is what `POOLED_HARMFUL` is held against; `blended_score` is the shrunk local residual's; `whole_target_p_value`, the
+same on every pair of a target, is that of the mean local score over its symbols, rows of one timestamp counted once."""
 
 
 @dataclass(frozen=True)

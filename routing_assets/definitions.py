@@ -11,6 +11,7 @@ from resources.settings import Settings, settings_from_environment
 from routing_assets.assets import ROUTING_ASSETS
 from routing_assets.checks import CHECKS
 from routing_assets.jobs import JOBS
+from routing_assets.report_assets import routing_report
 from routing_assets.sensors import new_market_data_sensor
 from training_assets.checks import CHECKS as TRAINING_CHECKS
 from training_assets.definitions import resources_of, training_assets_of
@@ -21,7 +22,7 @@ from training_assets.sensors import training_plan_sensor
 def make_definitions(settings: Settings, loggers: Mapping[str, dg.LoggerDefinition] | None = None) -> dg.Definitions:
     """Assets, checks, jobs, sensors and resources under these settings; `loggers` beside Dagster's own, for runs in the command's process."""
     return dg.Definitions(
-        assets=[*training_assets_of(settings), *ROUTING_ASSETS],
+        assets=[*training_assets_of(settings), *ROUTING_ASSETS, routing_report],
         asset_checks=[*TRAINING_CHECKS, *CHECKS],
         jobs=[*TRAINING_JOBS, *JOBS],
         sensors=[new_market_data_sensor, training_plan_sensor],

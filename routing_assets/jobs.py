@@ -24,12 +24,12 @@ plan_only = dg.define_asset_job(
 )
 routing_report_job = dg.define_asset_job(
     "report_routing",
-    selection=["model_leaderboard"],
+    selection=["model_leaderboard", "routing_report"],
     description="The leaderboard, and the routed models held against pooled, local and both on the holdout.",
 )
 full_pipeline = dg.define_asset_job(
     "full_pipeline",
-    selection=[*PLANNED, "model_leaderboard"],
+    selection=[*PLANNED, "model_leaderboard", "routing_report"],
     description="As far as one run can go: a new plan, and the reports of the models that are there. Models are trained on the plan's partitions by the "
     "training jobs, which training_plan_sensor and `switchyard run` start.",
 )

@@ -27,7 +27,8 @@ ROUTE_CLASSES = {route: f"sy-{name}" for route, name in ROUTE_NAMES.items()}
 MAX_CELLS = 4_000  # beyond this a cell each is neither readable nor quick to draw: each target is one bar of shares
 MAX_SHARE_ROWS = 60
 MAX_LABEL = 34
-CELL, ROW, CHARACTER = 19, 20, 6.6
+CELL, ROW = 19, 20
+CHARACTER, WIDE_CHARACTER = 6.4, 8.2  # at 11 pixels, lower case and capitals, in the widest of the usual system fonts
 
 # One sheet for every picture. Five hues that differ in lightness too; text on each keeps a contrast of 4.5 to 1.
 STYLE = (
@@ -84,8 +85,8 @@ def route_map_svg(targets: Sequence[str], symbols: Sequence[str], routes: NDArra
         for column in np.flatnonzero(routes[line] >= 0).tolist():
             route = ROUTES[routes[line, column]]
             x = left + column * CELL
-            name = f"<title>{_clean(target)} / {_clean(symbols[column])}: {ROUTE_NAMES[route]}</title>"
-            parts.append(f'<g>{name}<rect class="{ROUTE_CLASSES[route]}" x="{x}" y="{y}" width="{CELL - 2}" height="{CELL - 2}" rx="3"/>')
+            name = f'<g data-cell="{line},{column}"><title>{_clean(target)} / {_clean(symbols[column])}: {ROUTE_NAMES[route]}</title>'
+            parts.append(f'{name}<rect class="{ROUTE_CLASSES[route]}" x="{x}" y="{y}" width="{CELL - 2}" height="{CELL - 2}" rx="3"/>')
             parts.append(f'<text class="on" x="{x + 8.5}" y="{y + 12.5}">{LETTERS[route]}</text></g>')
     bottom = top + len(targets) * CELL + 8
     legend, width = _legend(left, bottom, routes)
@@ -119,17 +120,17 @@ def forest_plot_svg(rows: Sequence[ForestRow], reference: float, title: str, uni
         if np.isfinite(row.value):
             parts.append(f'<circle class="dot" cx="{place(row.value)}" cy="{y}" r="4"/>')
         parts.append("</g>")
-        parts.append(f'<text class="faint" x="{right}" y="{y + 4}">{escape(row.note or _valued(row))}</text>')
-    parts.append(f'<text class="faint" x="{left}" y="{bottom + 30}">{escape(unit)}</text>')
+        parts.append(f'<text class="faint" x="{right}" y="{y + 4}">{_clean(row.note or _valued(row))}</text>')
+    parts.append(f'<text class="faint" x="{left}" y="{bottom + 30}">{_clean(unit)}</text>')
     described = "; ".join(f"{row.label}: {_valued(row)}" for row in rows[:30])
-    widest = max((len(row.note or _valued(row)) for row in rows), default=0)
-    return _svg(right + int(widest * CHARACTER) + 10, bottom + (38 if unit else 22), parts, title, described)
+    widest = max((_text_width(row.note or _valued(row)) for row in rows), default=0)
+    return _svg(right + int(widest) + 10, bottom + (38 if unit else 22), parts, title, described)
 
 
 def funnel_svg(start: int, steps: Sequence[FunnelStep], title: str) -> str:
     """A bar a gate, as long as what it leaves of `start`; what it refused stands beside it."""
     lines = [FunnelStep("all", start, 0), *steps]
-    left, span = _label_width([step.label for step in lines]), 320
+    left, span = _label_width([step.label for step in lines]), 220
     parts = []
     for number, step in enumerate(lines):
         y = 8 + number * ROW
@@ -140,7 +141,7 @@ def funnel_svg(start: int, steps: Sequence[FunnelStep], title: str) -> str:
         refused = f", {step.n_refused:,} refused" if step.n_refused else ""
         parts.append(f'<text class="faint" x="{left + span + 10}" y="{y + 12}">{step.n_left:,} left{refused}</text>')
     described = "; ".join(f"{step.label}: {step.n_left} left, {step.n_refused} refused" for step in lines)
-    return _svg(left + span + 190, 16 + len(lines) * ROW, parts, title, described)
+    return _svg(left + span + 160, 16 + len(lines) * ROW, parts, title, described)
 
 
 def picture_markdown(svg: str, title: str) -> str:
@@ -177,7 +178,7 @@ def _legend(left: int, top: int, routes: NDArray[np.int8]) -> tuple[list[str], i
         text = f"{ROUTE_NAMES[route]} {int((routes == code).sum()):,}"
         parts.append(f'<g><rect class="{ROUTE_CLASSES[route]}" x="{x}" y="{top}" width="15" height="15" rx="3"/>')
         parts.append(f'<text class="on" x="{x + 7.5}" y="{top + 11.5}">{LETTERS[route]}</text></g><text x="{x + 20}" y="{top + 11.5}">{text}</text>')
-        x += 34 + int(len(text) * CHARACTER)
+        x += 34 + int(_text_width(text))
     return parts, x
 
 
@@ -192,7 +193,11 @@ def _svg(width: float, height: float, parts: Sequence[str], title: str, describe
 
 
 def _label_width(labels: Sequence[str], most: int = MAX_LABEL) -> int:
-    return 16 + int(max((min(len(label), most) for label in labels), default=0) * CHARACTER)
+    return 16 + int(max((_text_width(label[:most]) for label in labels), default=0))
+
+
+def _text_width(text: str) -> float:
+    return sum(WIDE_CHARACTER if character.isupper() or ord(character) > 0x2E7F else CHARACTER for character in text)
 
 
 def _short(text: str, most: int = MAX_LABEL) -> str:

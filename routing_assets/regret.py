@@ -249,7 +249,10 @@ def _means(ledger: _Ledger, scoring: ScoringConfig) -> pd.DataFrame:
     rows: list[tuple[object, ...]] = []
     for (kind, group, quantity), one in ledger.groups.items():
         mean = one.total / one.n_pairs
-        rows.append((kind, group, quantity, mean, *_interval(mean, one.by_time / one.n_pairs, one.present, one.reach, scoring), one.n_pairs))
+        low, high = _interval(mean, one.by_time / one.n_pairs, one.present, one.reach, scoring)
+        if quantity.startswith("regret"):
+            low = np.maximum(low, 0.0)  # hindsight never does worse
+        rows.append((kind, group, quantity, mean, low, high, one.n_pairs))
     for kind, quantity in (("cs_state", "skill_pooled"), ("local_state", "skill_local")):
         both = [ledger.groups.get((kind, state, quantity)) for state in CONTRAST.split(" minus ")]
         strong, weak = both

@@ -8,8 +8,10 @@ of a report needs a new holdout.
 from dataclasses import dataclass
 
 import pandas as pd
+import pyarrow as pa
 
 from config.schema import Config
+from routing_assets.candidates_table import parquet_bytes
 from routing_assets.contracts import ROUTES, STATES, Candidates, Decisions, RoutingPlan
 from routing_assets.holdout_scores import score_holdout
 from routing_assets.plan_consistency import plan_against_candidates
@@ -44,6 +46,9 @@ REPORT_COLUMNS = {
     "earlier_local": "the same of the symbol's own model",
     "earlier_both": "the same of the blend",
 }
+_TEXT = ("target", "symbol", "route", "cs_state", "local_state", "task_type", "metric_name", "best")
+_COUNTS = ("horizon_minutes", "n_rows")
+_SCHEMA = pa.schema([(name, pa.string() if name in _TEXT else pa.int64() if name in _COUNTS else pa.float64()) for name in REPORT_COLUMNS])
 CALIBRATION_COLUMNS = ("side", "state", "n_pairs", "skill_before", "skill_holdout", "ci_low", "ci_high", "share_above_null")
 _SIDE_OF_STATES = {"cs_state": ("pooled", "earlier_pooled", "score_pooled"), "local_state": ("local", "earlier_local", "score_local")}
 
@@ -116,24 +121,38 @@ def build_report(
     features = {target: allowed_features(audit, target, panel.feature_names) for target in candidates.targets if target in panel.target_names}
     start, stop = panel.holdout_start_code, int(panel.times_ns.size)
     results = measure_routing(decisions, score_holdout(panel, features, candidates, config), panel.symbols, (start, stop), config.scoring)
-    table = _table(decisions, results)
-    calibration = _calibration(table, results.means)
-    return RoutingReport(
-        table=table,
-        means=results.means,
-        calibration=calibration,
-        verdicts=_verdicts(table, results.means),
-        decisions=decisions,
+    return report_from_results(
+        decisions,
+        results,
         plan_metadata=dict(plan.metadata),
         config=config,
-        holdout_start=_iso(panel, start),
-        holdout_end=_iso(panel, stop - 1),
-        n_holdout_times=stop - start,
-        selection=selection,
-        audit=audit,
-        stability=stability,
-        leaderboard=leaderboard,
+        holdout=(_iso(panel, start), _iso(panel, stop - 1), stop - start),
+        evidence=(selection, audit, stability, leaderboard),
     )
+
+
+def report_from_results(
+    decisions: Decisions,
+    results: RoutingResults,
+    *,
+    plan_metadata: dict[str, object],
+    config: Config,
+    holdout: tuple[str, str, int],
+    evidence: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame | None],
+) -> RoutingReport:
+    """Put the report together from what was measured; parameters as the attributes of `RoutingReport`, in their order."""
+    table = _table(decisions, results)
+    calibration = _calibration(table, results.means)
+    verdicts = _verdicts(table, results.means)
+    selection, audit, stability, leaderboard = evidence
+    return RoutingReport(table, results.means, calibration, verdicts, decisions, plan_metadata, config, *holdout, selection, audit, stability, leaderboard)
+
+
+def report_bytes(report: RoutingReport) -> bytes:
+    """The table as parquet, what each column holds in the file's own metadata; the same report gives the same bytes."""
+    table = pa.Table.from_pandas(report.table, schema=_SCHEMA, preserve_index=False)
+    documented = {f"switchyard.column.{name}": text for name, text in REPORT_COLUMNS.items()}
+    return parquet_bytes(table.replace_schema_metadata({"switchyard.plan_id": str(report.plan_metadata.get("plan_id")), **documented}))
 
 
 def _refuse_mismatch(panel: Panel, plan: RoutingPlan, decisions: Decisions) -> None:

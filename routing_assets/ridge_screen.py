@@ -255,9 +255,10 @@ def _local_models(sums: Sequence[_SymbolSums], pooled: Floats, grid: Floats, min
     local = np.empty((len(sums), len(PENALTIES), *pooled.shape), np.float32)
     residual = np.empty_like(local)
     own, shared = [], []
+    weights = np.concatenate([_feature_weights(sums, none), _feature_weights(sums, pooled)], axis=2)
     for code, one in enumerate(sums):
         left = one.cross - one.gram.astype(np.float64) @ pooled
-        both = _solve(one.gram, np.concatenate([one.cross, left], axis=2), min_rows)
+        both = _solve(one.gram, np.concatenate([one.cross, left], axis=2), min_rows, weights)
         local[code], residual[code] = both[..., : pooled.shape[2]], np.nan_to_num(both[..., pooled.shape[2] :])
         gain, square = _validation_terms(local[code], none, one)
         own.append(square - 2.0 * gain)
@@ -278,18 +279,58 @@ def _with_panel_prior(losses: Floats) -> Floats:
     return np.asarray(losses + PANEL_PRIOR_SYMBOLS * losses.mean(axis=0, keepdims=True))
 
 
-def _solve(gram: NDArray[np.floating], cross: NDArray[np.floating], min_rows: int) -> Floats:
-    """Ridge solutions with a free intercept, shape (n_penalties, n_stages, p, n_columns); NaN where there are too few rows."""
+def _feature_weights(sums: "Sequence[_SymbolSums]", base: Floats) -> Floats:
+    """How much of the symbols' own signals each feature carries, shape (n_stages, p, n_columns), largest 1.
+
+    A symbol's own rows say little about which features matter to it; all symbols together say which features matter to symbols, with whatever
+    sign. The mean over symbols of the product of a feature's associations in different stretches of time estimates the variance of its
+    coefficient between symbols without the noise of either stretch: an empirical-Bayes prior variance (Morris 1983). Its standard error over symbols is
+    added, so that weights differ by as much as the panel can tell: hardly with few symbols, or where all features carry as much.
+    """
+    n_stages, p = base.shape[:2]
+    weights = np.ones(base.shape)
+    grams = np.stack([np.diff(one.gram, axis=0, prepend=0.0) for one in sums]).astype(np.float64)
+    crosses = np.stack([np.diff(one.cross, axis=0, prepend=0.0) for one in sums]).astype(np.float64)
+    for stage in range(1, n_stages):
+        gram, cross = grams[:, : stage + 1], crosses[:, : stage + 1]
+        left = cross - gram @ base[stage]
+        counts = gram[..., -1, -1][..., None, None]
+        own = left - gram[..., :, -1:] * (left[..., -1:, :] / np.maximum(counts, 1.0))
+        products = own.sum(axis=1) ** 2 - (own**2).sum(axis=1)
+        pairs = counts.sum(axis=1) ** 2 - (counts**2).sum(axis=1)
+        each = products / np.maximum(pairs, 1.0)
+        energy = np.maximum(each.mean(axis=0), 0.0) + each.std(axis=0) / np.sqrt(len(sums))
+        energy[-1] = 0.0
+        largest = energy.max(axis=0)
+        weights[stage] = np.where((largest > 0) & (energy > 0), energy / np.where(largest > 0, largest, 1.0), 1.0)
+    return weights
+
+
+def _solve(gram: NDArray[np.floating], cross: NDArray[np.floating], min_rows: int, weights: Floats | None = None) -> Floats:
+    """Ridge solutions with a free intercept, shape (n_penalties, n_stages, p, n_columns); NaN where there are too few rows.
+
+    Parameters
+    ----------
+    weights : shape (n_stages, p, n_columns), prior variance of each coefficient; None is 1 for all.
+    """
     gram, cross = gram.astype(np.float64), cross.astype(np.float64)
     n_rows = gram[:, -1, -1]
-    identity = np.eye(gram.shape[-1])
-    identity[-1, -1] = 0.0
+    free = np.ones(gram.shape[-1])
+    free[-1] = 0.0
     penalties = np.asarray(PENALTIES)[:, None] * n_rows[None, :]
     usable = n_rows >= max(min_rows, 2)
     solutions = np.full((len(PENALTIES), *cross.shape), np.nan)
-    if usable.any():
-        systems = gram[None, usable] + penalties[:, usable, None, None] * identity
+    if not usable.any():
+        return solutions
+    if weights is None:
+        systems = gram[None, usable] + penalties[:, usable, None, None] * np.diag(free)
         solutions[:, usable] = np.linalg.solve(systems, np.broadcast_to(cross[usable], (len(PENALTIES), *cross[usable].shape)))
+        return solutions
+    for column in range(cross.shape[2]):
+        diagonal = free / weights[usable, :, column]
+        systems = gram[None, usable] + penalties[:, usable, None, None] * (diagonal[:, :, None] * np.eye(free.size))
+        right = np.broadcast_to(cross[usable, :, column : column + 1], (len(PENALTIES), *cross[usable, :, :1].shape))
+        solutions[..., column][:, usable] = np.linalg.solve(systems, right)[..., 0]
     return solutions
 
 

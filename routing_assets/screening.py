@@ -327,11 +327,15 @@ def contributions_where_known(
 def _paired_difference(
     local: Contributions, pooled: Contributions, segments: NDArray[np.int64], symbols: NDArray[np.int64], n_symbols: int, horizon_bars: int, config: Config
 ) -> ScoreTable:
-    """Local minus pooled on the rows where both are scored, with the interval of the difference itself."""
+    """Local minus pooled on the rows where both are scored, with the interval of the difference itself.
+
+    The intervals of a target's symbols hold together (Bonferroni): that the best of many differences is above zero says little.
+    """
     both = np.isfinite(local.influence) & np.isfinite(pooled.influence)
     one = Contributions(local.scores - pooled.scores, np.where(both, local.influence - pooled.influence, np.nan), local.counts)
     scores, influence, used = combine_segments(one, segments, symbols, n_symbols)
-    return table_from_influence(scores, influence, used, symbols, n_symbols, horizon_bars, 0.0, config.scoring.confidence, config.scoring.hac_horizons)
+    together = 1.0 - (1.0 - config.scoring.confidence) / max(int(np.isfinite(scores).sum()), 1)
+    return table_from_influence(scores, influence, used, symbols, n_symbols, horizon_bars, 0.0, together, config.scoring.hac_horizons)
 
 
 def _standardised_sides(panel: Panel, ridge: RidgePredictions) -> SidePredictions:

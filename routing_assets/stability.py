@@ -150,7 +150,8 @@ def _persistence(moments: BlockMoments, clusters: NDArray[np.int64], config: Con
 
     The cross product of the two halves' associations over the mean of their squares less what noise alone gives: 1 where the
     association stays, 0 where it moves to other features, -1 where it turns round. The bound is the bootstrap's over sub-blocks; NaN where there is
-    no association to speak of.
+    no association to speak of. One symbol's rows seldom suffice to see a weak signal move; where they leave it open, the bound of
+    all symbols' associations together holds for the symbol if it is lower.
     """
     n_sub_blocks, n_draws = moments.n.shape[1], 40
     generator = np.random.default_rng([config.seed, 17])
@@ -169,11 +170,28 @@ def _persistence(moments: BlockMoments, clusters: NDArray[np.int64], config: Con
     # A bootstrap draw carries the sample's noise and its own: subtract both.
     drawn_energy = energy[:, 1:] - noise.sum(axis=(1, 2))[:, None]
     spread = (cross[:, 1:] - 0.0).std(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        clear = point_energy > 2.0 * drawn_energy.std(axis=1)
-        value = np.where(clear, cross[:, 0] / np.where(clear, point_energy, 1.0), np.nan)
-        high = value + special.ndtri(config.scoring.confidence) * spread / np.where(clear, point_energy, np.nan)
+    value, half_width = _share(cross[:, 0], point_energy, spread, drawn_energy.std(axis=1), config.scoring.confidence)
+    high = value + half_width
+    if cross.shape[0] > 1 and np.isfinite(cross).all(axis=1).any():
+        together = _share(*_over_symbols(cross, point_energy, drawn_energy), config.scoring.confidence)
+        own_lasts = value - half_width >= config.routing.stability_classification.min_persistence
+        high = np.where(own_lasts | np.isnan(cross[:, 0]), high, np.fmin(high, together[0] + together[1]))
     return value, high
+
+
+def _over_symbols(cross: Floats, point_energy: Floats, drawn_energy: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Mean cross product and energy over symbols and their errors, shape (1,) each; draws are of the same stretches of time for every symbol, so that what
+    symbols have in common is in the errors."""
+    known = np.isfinite(cross).all(axis=1) & np.isfinite(drawn_energy).all(axis=1)
+    cross, energy, drawn = cross[known].mean(axis=0), point_energy[known].mean(keepdims=True), drawn_energy[known].mean(axis=0)
+    return cross[:1], energy, cross[1:].std(keepdims=True), drawn.std(keepdims=True)
+
+
+def _share(cross: Floats, energy: Floats, cross_error: Floats, energy_error: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """Cross product over energy and its one-sided half width; NaN where the energy is not clear of its own error."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        known = np.where(energy > 2.0 * energy_error, energy, np.nan)
+    return cross / known, special.ndtri(confidence) * cross_error / known
 
 
 def _clusters(panel: Panel, codes: NDArray[np.int64], threshold: float) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from config.sections.base import TaskType
 from config.sections.training import TrainingConfig
 from routing_assets.contracts import Candidates, Mode, RoutingPlan
 from routing_assets.plan_documents import SCHEMA_VERSION, PlanError, collector_paused, content_hash
+from routing_assets.plan_inputs import horizons_by_target, with_further_inputs
 from training_assets.contracts import Route, Stage, TrainingJob, TrainingPlan, TrainingType
 from training_assets.families.base import Family
 
@@ -35,7 +36,12 @@ class _TargetFacts:
 
 
 def make_training_plan(
-    routing: RoutingPlan, candidates: Candidates, feature_sets: Mapping[str, tuple[str, ...]], families: Iterable[Family], config: TrainingConfig
+    routing: RoutingPlan,
+    candidates: Candidates,
+    feature_sets: Mapping[str, tuple[str, ...]],
+    families: Iterable[Family],
+    config: TrainingConfig,
+    state_features: Mapping[str, tuple[str, ...]] | None = None,
 ) -> TrainingPlan:
     """The jobs of a routing plan, ordered by priority (highest first), target, symbol, the pooled job before local ones.
 
@@ -46,6 +52,7 @@ def make_training_plan(
     ----------
     feature_sets : features by target, in the order models see them.
     families : the registry's entries; `config.families` names those in use, without regard to case.
+    state_features : by target, features that tell the market's state, for the families that need one where the target's own tell nothing of it.
 
     Raises
     ------
@@ -58,7 +65,8 @@ def make_training_plan(
         drafts = [job for target in sorted(routing.targets) for job in _target_jobs(target, routing.targets[target], facts[target], feature_sets, chosen)]
     if config.model_types == "cross-sectional":
         drafts = [job for job in drafts if job.training_type is TrainingType.CROSS_SECTIONAL]
-    jobs = tuple(sorted((job for job in drafts if job.model_families), key=lambda job: (-job.priority, job.target, job.symbol is not None, job.symbol or "")))
+    trained = with_further_inputs([job for job in drafts if job.model_families], chosen, horizons_by_target(candidates), state_features or {})
+    jobs = tuple(sorted(trained, key=lambda job: (-job.priority, job.target, job.symbol is not None, job.symbol or "")))
     routed = {key: routing.metadata[key] for key in ("config_hash", "data_hash", "git_commit", "metrics_snapshot", "dev_mode")}
     metadata: dict[str, Any] = {
         **routed,

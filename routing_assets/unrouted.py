@@ -16,6 +16,7 @@ from routing_assets.candidates import feature_sets
 from routing_assets.candidates_table import candidates_from_table, candidates_hash
 from routing_assets.contracts import Candidates, Mode, RoutingPlan, SignalState
 from routing_assets.plan_documents import SCHEMA_VERSION, content_hash
+from routing_assets.plan_inputs import state_feature_sets
 from routing_assets.training_plan import make_training_plan
 from routing_assets.training_plan_files import write_training_plan
 from training_assets.contracts import Route, TrainingPlan
@@ -44,7 +45,7 @@ def unrouted_plan(panel: Panel, selection: pd.DataFrame, audit: pd.DataFrame, co
     candidates = _bare_candidates(panel, tuple(features))
     routes = {target: {symbol: _route(audit, target, symbol, names, config) for symbol in panel.symbols} for target, names in features.items()}
     routing = _routing_plan(routes, candidates, config, commit)
-    return make_training_plan(routing, candidates, features, FAMILIES.values(), config.training)
+    return make_training_plan(routing, candidates, features, FAMILIES.values(), config.training, state_feature_sets(panel, audit, features))
 
 
 def _route(audit: pd.DataFrame, target: str, symbol: str, features: tuple[str, ...], config: Config) -> Route:

@@ -13,7 +13,9 @@ from config.sections.base import TaskType
 from routing_assets.candidates import build_candidates
 from routing_assets.policy import decisions_table, route_candidates
 from routing_assets.stability import measure_stability
-from training_assets.leakage.status import empty_audit
+from training_assets.leakage.status import AUDIT_COLUMNS
+from training_assets.panel.alignment import align_bars
+from training_assets.panel.build import build_panel
 from training_assets.panel.panel import FeatureInfo, Panel, TargetInfo
 
 DAY_NS = 86_400_000_000_000
@@ -115,5 +117,91 @@ def routed(panel: Panel, config: Config) -> pd.DataFrame:
 
 def audited_safe(panel: Panel) -> pd.DataFrame:
     """An audit that looked at every target and found nothing."""
-    found_nothing = {"symbol": None, "feature": None, "detector": "none", "statistic": 0.0, "threshold": 0.0, "status": "SAFE", "accepted": False, "message": ""}
-    return pd.DataFrame([{"target": target, **found_nothing} for target in panel.target_names])[list(empty_audit().columns)]
+    found_nothing = {
+        "symbol": None,
+        "feature": None,
+        "detector": "none",
+        "statistic": 0.0,
+        "threshold": 0.0,
+        "status": "SAFE",
+        "accepted": False,
+        "message": "",
+    }
+    return pd.DataFrame([{"target": target, **found_nothing} for target in panel.target_names]).reindex(columns=list(AUDIT_COLUMNS))
+
+
+def noise_panel(seed: int, n_rows: int, n_symbols: int, shared: float, n_targets: int = 4, n_features: int = 20, horizon_bars: int = 12) -> Panel:
+    """Targets and features without any relation; `shared` is the share of both that all symbols have in common."""
+    rng = np.random.default_rng([seed, n_rows])
+    features = autoregressive(rng, persistences(rng, n_features), n_symbols, n_rows, shared)
+    labels = [Label(f"noise{code}_12b", overlapping_noise(rng, n_symbols, n_rows, horizon_bars, shared), horizon_bars) for code in range(n_targets)]
+    return panel_of(features, labels, seed=seed)
+
+
+def binary_noise(seed: int, n_rows: int, n_symbols: int) -> Panel:
+    """Noise features, and the sign of 12-bar overlapping noise."""
+    rng = np.random.default_rng([seed, n_rows, 2])
+    features = autoregressive(rng, persistences(rng, 20), n_symbols, n_rows)
+    labels = [Label(f"up{code}_12b", overlapping_noise(rng, n_symbols, n_rows, 12), 12, binary=True) for code in range(2)]
+    return panel_of(features, labels, seed=seed)
+
+
+def planted_panel(kind: str, strength: float, seed: int, n_symbols: int = 40, n_rows: int = 2_520, n_features: int = 12, beside_noise: bool = False) -> Panel:
+    """One-bar labels with a signal of information coefficient `strength`; 2,520 rows leave 1,500 that are scored.
+
+    Parameters
+    ----------
+    kind : `shared` (one feature, one sign), `own` (each symbol a feature and a sign of its own), `opposite` (one feature, the sign of every other symbol
+        turned), `mixed` (shared and own), `short` (shared, and every fourth symbol starts 250 bars before the holdout).
+    """
+    rng = np.random.default_rng([seed, 7])
+    features = autoregressive(rng, persistences(rng, n_features), n_symbols, n_rows)
+    weights, numbers = np.zeros((n_symbols, n_features)), np.arange(n_symbols)
+    common, own, signs = rng.choice(n_features), rng.choice(n_features, n_symbols), rng.choice([-1.0, 1.0], n_symbols)
+    if kind in ("shared", "mixed", "short"):
+        weights[:, common] += 1.0
+    if kind in ("own", "mixed"):
+        weights[numbers, own] += signs
+    if kind == "opposite":
+        weights[:, common] += np.where(numbers % 2, 1.0, -1.0)
+    signal = np.einsum("fsn,sf->sn", features, weights)
+    signal /= np.maximum(signal.std(axis=1, keepdims=True), 1e-9)
+    values = strength * signal + np.sqrt(1.0 - strength**2) * rng.normal(size=signal.shape)
+    labels = [Label("y_1b", values), *([Label("noise_1b", rng.normal(size=signal.shape))] if beside_noise else [])]
+    first = np.where(numbers % 4 == 0, round(n_rows * 0.85) - 250, 0) if kind == "short" else None
+    return panel_of(features, labels, first, seed=seed)
+
+
+def moving_panel(strength: float, seed: int, n_symbols: int = 40, n_rows: int = 2_520, n_features: int = 12) -> Panel:
+    """A shared signal that is carried by one feature in the first half of the time before the holdout and by another one afterwards."""
+    rng = np.random.default_rng([seed, 8])
+    features = autoregressive(rng, persistences(rng, n_features), n_symbols, n_rows)
+    first, second = rng.choice(n_features, 2, replace=False)
+    signal = np.where(np.arange(n_rows) < n_rows * 0.85 / 2, features[first], features[second])
+    return panel_of(features, [Label("y_1b", strength * signal + rng.normal(size=signal.shape))], seed=seed)
+
+
+def grid_panel(n_rows: int, heterogeneity: float, seed: int, n_symbols: int = 30, n_features: int = 20, strength: float = 0.1) -> Panel:
+    """Dense linear signals of which the share `heterogeneity` is each symbol's own."""
+    rng = np.random.default_rng([seed, n_rows, 9])
+    features = rng.normal(size=(n_features, n_symbols, n_rows)).astype(np.float32)
+    weights = np.sqrt(1.0 - heterogeneity) * rng.normal(size=n_features) + np.sqrt(heterogeneity) * rng.normal(size=(n_symbols, n_features))
+    weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+    values = strength * np.einsum("fsn,sf->sn", features, weights) + rng.normal(size=(n_symbols, n_rows))
+    return panel_of(features, [Label("y_1b", values)], seed=seed)
+
+
+def random_walk_panel(config: Config, seed: int, n_symbols: int, n_rows: int, shared: float = 0.3) -> Panel:
+    """Bars of random walks with a common factor, through the built-in features and targets of the configuration."""
+    rng = np.random.default_rng([seed, 10])
+    market, frames = rng.normal(size=n_rows), {}
+    for number in range(n_symbols):
+        close = 100.0 * np.exp(np.cumsum(0.01 * (np.sqrt(shared) * market + np.sqrt(1.0 - shared) * rng.normal(size=n_rows))))
+        opened = np.r_[100.0, close[:-1]]
+        high = np.maximum(opened, close) * np.exp(0.003 * np.abs(rng.normal(size=n_rows)))
+        low = np.minimum(opened, close) * np.exp(-0.003 * np.abs(rng.normal(size=n_rows)))
+        times = pd.bdate_range("2000-01-03", periods=n_rows, tz="UTC")
+        volume = 1e6 * np.exp(rng.normal(size=n_rows))
+        frames[f"S{number:02d}"] = pd.DataFrame({"timestamp": times, "open": opened, "high": high, "low": low, "close": close, "volume": volume})
+    bars = align_bars(frames, config.data, config.targets).bars
+    return build_panel(bars, config, f"{seed:016x}").panel

@@ -8,10 +8,11 @@ out-of-sample part and the out-of-sample part itself, which the pooled model's f
 less than it will leave later, and the local part would learn too little.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow.compute as pc
@@ -38,6 +39,7 @@ from training_assets.fitting import (
     cached_model,
     fit_request,
     guarded,
+    inputs_of,
     interval_of,
     job_key,
     make_card,
@@ -45,6 +47,7 @@ from training_assets.fitting import (
     prepare_job,
     refusal,
 )
+from training_assets.local_prior import LOCAL_PRIOR_ROWS
 from training_assets.model_store import ModelError, model_folder, probability_columns, read_oos, verified_card, write_model
 from training_assets.outcomes import FamilyFailure, JobOutcome, TrainedModel, trained_model
 from training_assets.samples import JobRows, Mask
@@ -67,6 +70,14 @@ class _PooledSide:
     model: FittedModel
     card: ModelCard
     predictions: NDArray[np.float32]
+
+    @property
+    def prior_rows(self) -> float | None:
+        """The panel's prior on local parts, in effective rows; infinity where symbols have nothing of their own, None where it was not estimated."""
+        if LOCAL_PRIOR_ROWS not in self.card.details or self.card.task_type is TaskType.MULTICLASS_CLASSIFICATION:
+            return None
+        found = self.card.details[LOCAL_PRIOR_ROWS]
+        return math.inf if found is None else float(found)
 
     @property
     def known(self) -> Mask:
@@ -99,6 +110,7 @@ def _train_one(context: TrainingContext, prepared: PreparedJob, name: str) -> Tr
         raise FitError(f"no family is called {name}; the registry has {', '.join(context.families)}")
     if (refused := refusal(family, prepared)) is not None:
         raise FitError(refused)
+    prepared = inputs_of(context, prepared, family)
     side = _pooled_side(context, prepared, family)
     key = job_key(context, prepared, family, {"blend": side.card.content_key})
     found = cached_model(context, prepared.job, blend_folder_name(name), key)
@@ -179,10 +191,11 @@ class _BlendFits:
         details = {
             "losses_by_strength": {f"{strength:g}": loss for strength, loss in choice.losses.items()},
             "strength_of_scored_fit": scored_choice.strength,
+            LOCAL_PRIOR_ROWS: None if self.side.prior_rows is None or math.isinf(self.side.prior_rows) else self.side.prior_rows,
             "local": local.fit_details,
         }
         with_offset = adds_to_offset(self.family, self._task_type)
-        features = self.prepared.job.features
+        features = self.prepared.features
         parts = (self.side.model, local, self.family.name, with_offset)
         return BlendModel(*parts, choice.strength, self._task_type, self.side.card.features, features, details), window.both
 
@@ -199,8 +212,21 @@ class _BlendFits:
         return offset_of(raw_of(self.side.predictions, self._task_type)) if adds_to_offset(self.family, self._task_type) else None
 
     def _fit(self, window: FitWindow) -> FittedModel:
-        request = fit_request(self.context, self.prepared, self.family, window, self._offset)
+        request = fit_request(self.context, self.prepared, self.family, window, self._offset, self._settings(window))
         return self._or_error(guarded(lambda: self.family.fit(request), self.context.config.training.fit_timeout_seconds))
+
+    def _settings(self, window: FitWindow) -> Mapping[str, Any] | None:
+        """The panel's prior as hyperparameters of a residual fit, where the family knows how."""
+        prior_rows, of_prior = self.side.prior_rows, self.family.residual_settings
+        if prior_rows is None or of_prior is None:
+            return None
+        return of_prior(prior_rows / float(self.prepared.rows.weight[window.both].sum(dtype=np.float64)))
+
+    @property
+    def _default_strength(self) -> float:
+        """What is believed of the local part before its own folds speak: all where the panel's prior has shrunk it already, else nothing."""
+        prior_rows = self.side.prior_rows
+        return 0.0 if self.family.residual_settings is None or prior_rows is None or math.isinf(prior_rows) else 1.0
 
     def _predict(self, local: FittedModel, rows: Mask) -> NDArray[np.float32]:
         sample = self.prepared.rows.sample(rows, self._offset)
@@ -216,7 +242,7 @@ class _BlendFits:
         config, rows = self.context.config, self.prepared.rows
         usable = rows.usable & (rows.label_end_codes <= stop_code)
         if not usable.any():
-            return choose_strength((), config.scoring.shrinkage_grid, self._task_type)
+            return choose_strength((), config.scoring.shrinkage_grid, self._task_type, self._default_strength)
         start = int(rows.time_codes[usable].min())
         horizon = self.prepared.info.horizon_bars
         folds = strength_folds(self.context.panel, start, stop_code, STRENGTH_FOLDS, horizon, config.splits)
@@ -226,7 +252,7 @@ class _BlendFits:
             known = fold_rows & usable
             if known.any():
                 tested.append((self.side.predictions[known], self._predict(self._fit(window), known), rows.y[known], rows.weight[known]))
-        return choose_strength(tested, config.scoring.shrinkage_grid, self._task_type)
+        return choose_strength(tested, config.scoring.shrinkage_grid, self._task_type, self._default_strength)
 
 
 def _pooled_side(context: TrainingContext, prepared: PreparedJob, family: Family) -> _PooledSide:

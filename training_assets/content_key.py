@@ -14,7 +14,7 @@ import orjson
 
 from training_assets.samples import JobRows
 
-TRAINING_CODE_VERSION = "1"
+TRAINING_CODE_VERSION = "2"
 """Raised whenever the code of a fit, a split or a family changes what a model becomes; every model is then trained anew."""
 
 

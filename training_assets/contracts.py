@@ -6,6 +6,12 @@ from typing import Any
 
 from config.sections.base import TaskType
 
+NEEDS_CROSS_FIT = "needs_cs_ensemble"
+RELATED_TARGETS = "related_targets"
+STATE_FEATURES = "state_features"
+TRAINED_METADATA = (NEEDS_CROSS_FIT, RELATED_TARGETS, STATE_FEATURES)
+"""What of a job's metadata changes its models; the rest says why it was routed."""
+
 
 class Route(StrEnum):
     """The five outcomes for a (target, symbol) pair."""
@@ -56,6 +62,16 @@ class TrainingJob:
     @property
     def experimental(self) -> bool:
         return self.route is Route.EXPERIMENTAL_ONLY
+
+    @property
+    def related_targets(self) -> tuple[str, ...]:
+        """Other targets of the plan, whose labels some families learn from beside the job's own."""
+        return tuple(self.metadata.get(RELATED_TARGETS, ()))
+
+    @property
+    def state_features(self) -> tuple[str, ...]:
+        """Features beyond the job's own, for families that need one which tells the state of the market."""
+        return tuple(self.metadata.get(STATE_FEATURES, ()))
 
 
 @dataclass(frozen=True)

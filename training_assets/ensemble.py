@@ -63,34 +63,39 @@ class StrengthChoice:
 
 
 def choose_strength(
-    parts: Sequence[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]], grid: Sequence[float], task_type: TaskType
+    parts: Sequence[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]],
+    grid: Sequence[float],
+    task_type: TaskType,
+    default: float = 0.0,
 ) -> StrengthChoice:
-    """Choose how far the local part is believed: the grid's best strength, cut back by the doubt about its gain over none.
+    """Choose how far the local part is believed: from the default towards the grid's best strength, as far as its gain is beyond doubt.
 
-    With t the gain over strength zero in its own standard errors, the best strength is multiplied by max(0, 1 - 1 / t**2), the positive part of
-    James & Stein (1961): a gain within one error is taken for luck and gives zero, a sure one is believed in full. The best of several
-    strengths on a short history is mostly luck, and pooled is the prior.
+    With t the gain over the default in its own standard errors, the way is gone by max(0, 1 - 1 / t**2), the positive part of James & Stein
+    (1961): a gain within one error is taken for luck and changes nothing, a sure one is believed in full. The best of several strengths on a
+    short history is mostly luck.
 
     Parameters
     ----------
     parts : of each purged test fold the pooled predictions, local predictions, labels and weights (average uniqueness, so that overlapping
-        labels count as the fewer that they are) of its rows; the local model was fitted without them. Without any fold the choice is zero.
-    grid : strengths to try; zero is always tried.
+        labels count as the fewer that they are) of its rows; the local model was fitted without them. Without any fold the choice is the default.
+    grid : strengths to try; zero and the default are always tried.
+    default : zero, the pooled model, for local parts that have only their own history to go by; one for those that the panel's prior has
+        shrunk already.
     """
-    strengths = sorted({0.0, *grid})
+    strengths = sorted({0.0, default, *grid})
     if not parts:
-        return StrengthChoice(0.0, {})
+        return StrengthChoice(default, {})
     pooled, local, labels, weights = (np.concatenate([part[column] for part in parts]) for column in range(4))
     by_row = {strength: _row_losses(blended(pooled, local, strength, task_type), labels, task_type) for strength in strengths}
     share = weights.astype(np.float64) / weights.sum(dtype=np.float64)
     losses = {strength: float(share @ row_losses) for strength, row_losses in by_row.items()}
     best = min(strengths, key=lambda strength: losses[strength])
-    gain = by_row[0.0] - by_row[best]
+    gain = by_row[default] - by_row[best]
     mean_gain = float(share @ gain)
     # The weights sum to the effective number of rows, overlapping labels counted as the fewer that they are.
     error = math.sqrt(float(share @ (gain - mean_gain) ** 2) / weights.sum(dtype=np.float64))
     doubt = (error / mean_gain) ** 2 if mean_gain > 0.0 else 1.0
-    return StrengthChoice(best * max(0.0, 1.0 - doubt), losses)
+    return StrengthChoice(default + (best - default) * max(0.0, 1.0 - doubt), losses)
 
 
 def _row_losses(predictions: NDArray[np.float32], labels: NDArray[np.float32], task_type: TaskType) -> NDArray[np.float64]:

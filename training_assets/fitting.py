@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from config.schema import Config
 from resources.worker_pool import TimeLimitError, time_limit
 from training_assets.content_key import content_key, library_versions, rows_digest, seed_of
-from training_assets.contracts import Interval, ModelCard, Route, TrainingJob, TrainingType
+from training_assets.contracts import RELATED_TARGETS, Interval, ModelCard, Route, TrainingJob, TrainingType
 from training_assets.families.base import Family, FitError, FitRequest, FittedModel
 from training_assets.metrics import score_predictions
 from training_assets.model_store import ModelError, OosPredictions, model_folder, verified_card
 from training_assets.outcomes import FamilyFailure, TrainedModel, trained_model
 from training_assets.panel.panel import Panel, TargetInfo
+from training_assets.related_labels import RelatedLabels, gather_related
 from training_assets.samples import JobRows, Mask, gather_rows
 from training_assets.windows import FitWindow, purge_codes
 
@@ -55,12 +56,17 @@ class TrainingContext:
 
 @dataclass(frozen=True)
 class PreparedJob:
-    """A job with its rows, gathered once for all its families; nothing of the holdout is among them."""
+    """A job with its rows, gathered once for all its families; nothing of the holdout is among them.
+
+    `features` are the columns of the rows; `related` the labels of related targets, for the families that take them (`inputs_of`).
+    """
 
     job: TrainingJob
     info: TargetInfo
     rows: JobRows
     digest: str
+    features: tuple[str, ...]
+    related: RelatedLabels | None = None
 
     @property
     def pooled(self) -> bool:
@@ -76,28 +82,44 @@ class PreparedJob:
 
 def prepare_job(context: TrainingContext, job: TrainingJob) -> PreparedJob:
     """Gather a job's rows. Raises FitError where the panel lacks what the job names."""
+    return _prepared(context, job, job.features, ())
+
+
+def inputs_of(context: TrainingContext, prepared: PreparedJob, family: Family) -> PreparedJob:
+    """The job as a family sees it: with the plan's state features or related targets where the family reads them.
+
+    Raises FitError where the panel lacks what the job names.
+    """
+    job = prepared.job
+    added = tuple(name for name in job.state_features if name not in job.features) if family.reads_state else ()
+    related = job.related_targets if family.takes_auxiliary else ()
+    return _prepared(context, job, job.features + added, related) if added or related else prepared
+
+
+def _prepared(context: TrainingContext, job: TrainingJob, features: tuple[str, ...], related: tuple[str, ...]) -> PreparedJob:
     panel = context.panel
     symbols = job.symbols if job.symbol is None else (job.symbol,)
     if not symbols or not job.features:
         raise FitError(f"job {job.job_id}: names {len(symbols or ())} symbols and {len(job.features)} features, needs at least 1 of each; make the plan again")
     try:
-        rows = gather_rows(panel, symbols, job.features, job.target, panel.holdout_start_code)
+        rows = gather_rows(panel, symbols, features, job.target, panel.holdout_start_code)
+        labels = gather_related(panel, rows, related, panel.holdout_start_code) if related else None
         info = panel.target_infos[panel.target_code(job.target)]
     except KeyError as error:
         raise FitError(f"job {job.job_id}: {error.args[0]}; the plan was made for other data, make it again") from None
-    return PreparedJob(job, info, rows, rows_digest(rows))
+    return PreparedJob(job, info, rows, rows_digest(rows), features, labels)
 
 
 def job_key(context: TrainingContext, prepared: PreparedJob, family: Family, extra: Mapping[str, Any] | None = None) -> str:
     """Digest of everything that can change the model of a family for a job."""
-    job, info = prepared.job, prepared.info
+    job, info, related = prepared.job, prepared.info, prepared.related
     return content_key(
         {
             **context.identity,
-            "job": [job.job_id, job.target, job.symbol, job.symbols, job.route, job.training_type, job.features, job.feature_set_id, is_experimental(job)],
+            "job": [job.job_id, job.target, job.symbol, job.symbols, job.route, job.training_type, prepared.features, job.feature_set_id, is_experimental(job)],
             "target": [info.task_type, info.horizon_bars, info.classes],
             "family": [family.name, context.hyperparameters(family), library_versions(family.libraries), context.device],
-            "rows": prepared.digest,
+            "rows": [prepared.digest, None if related is None else related.digest],
             "extra": dict(extra or {}),
         }
     )
@@ -120,14 +142,23 @@ def cached_model(context: TrainingContext, job: TrainingJob, folder_name: str, k
     return trained_model(card, str(folder), cached=True) if card.content_key == key else None
 
 
-def fit_request(context: TrainingContext, prepared: PreparedJob, family: Family, window: FitWindow, offset: NDArray[np.float32] | None = None) -> FitRequest:
-    """A request for a fit on a window; the seed depends on the job and family alone."""
+def fit_request(
+    context: TrainingContext,
+    prepared: PreparedJob,
+    family: Family,
+    window: FitWindow,
+    offset: NDArray[np.float32] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> FitRequest:
+    """A request for a fit on a window; the seed depends on the job and family alone. `settings` go over the family's hyperparameters."""
+    rows, related = prepared.rows, prepared.related
+    of_train, of_inner = (None, None) if related is None else related.known_in(rows, window)
     return FitRequest(
-        train=prepared.rows.sample(window.train, offset),
-        inner=prepared.rows.sample(window.inner, offset),
+        train=rows.sample(window.train, offset, of_train),
+        inner=rows.sample(window.inner, offset, of_inner),
         task_type=prepared.info.task_type,
         n_classes=max(len(prepared.info.classes), 1),
-        hyperparameters=context.hyperparameters(family),
+        hyperparameters={**context.hyperparameters(family), **(settings or {})},
         seed=seed_of(context.config.seed, prepared.job.job_id, family.name),
         device=context.device,
     )
@@ -142,17 +173,23 @@ def refusal(family: Family, prepared: PreparedJob) -> str | None:
     return None
 
 
-def guarded_fits(family: Family, requests: Sequence[FitRequest], limit_seconds: float) -> list[FittedModel | str]:
+def guarded_fits(family: Family, requests: Sequence[FitRequest], limit_seconds: float, stacked: bool) -> list[FittedModel | str]:
     """Fit each request; a fit that fails gives the error in words and stops no other.
 
-    Several requests go to the family's stacked fit where it has one; should that fail as a whole, each is fitted alone.
+    Parameters
+    ----------
+    stacked : the requests go to the family's stacked fit where it has one, a single one too: what a model becomes must not depend on how many
+        others happened to be fitted with it. Should the stack fail as a whole, each is a stack by itself, and fitted plainly only where that fails.
     """
     fit_many = family.fit_many
-    if fit_many is not None and len(requests) > 1:
-        together = guarded(lambda: fit_many(requests), limit_seconds * len(requests))
-        if not isinstance(together, str):
-            return list(together)
-    return [guarded(partial(family.fit, request), limit_seconds) for request in requests]
+    if fit_many is None or not stacked:
+        return [guarded(partial(family.fit, request), limit_seconds) for request in requests]
+    together = guarded(lambda: fit_many(requests), limit_seconds * len(requests))
+    if not isinstance(together, str):
+        return list(together)
+    if len(requests) == 1:
+        return [guarded(partial(family.fit, requests[0]), limit_seconds)]
+    return [answer for request in requests for answer in guarded_fits(family, [request], limit_seconds, stacked)]
 
 
 def guarded(action: Callable[[], Answer], limit_seconds: float) -> Answer | str:
@@ -198,13 +235,14 @@ def make_card(
     name: str,
     route: Route,
     key: str,
-    features: tuple[str, ...],
     fitted: Mask,
     metrics: tuple[Interval, ...],
     seconds: float,
     details: dict[str, Any],
+    features: tuple[str, ...] | None = None,
 ) -> ModelCard:
-    """The card of a model whose final fit saw the rows `fitted`."""
+    """The card of a model whose final fit saw the rows `fitted`; `features` where the model reads others than the job's rows have."""
+    further = {} if prepared.related is None else {RELATED_TARGETS: prepared.related.names}
     job, info, times = prepared.job, prepared.info, prepared.rows.time_codes[fitted]
     return ModelCard(
         model_id=f"{job.job_id}:{name}:{key[:12]}",
@@ -215,7 +253,7 @@ def make_card(
         symbols=job.symbols,
         route=route,
         family=name,
-        features=features,
+        features=prepared.features if features is None else features,
         feature_set_id=job.feature_set_id,
         hyperparameters=context.hyperparameters(family),
         seed=seed_of(context.config.seed, job.job_id, family.name),
@@ -233,7 +271,7 @@ def make_card(
         fit_seconds=round(seconds, 6),
         experimental=is_experimental(job),
         content_key=key,
-        details=details,
+        details={**details, **further},
     )
 
 

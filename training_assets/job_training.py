@@ -3,16 +3,18 @@
 Belongs here: the life of the models of plain jobs. Does not: blends (`training_assets.blend_training`), or processes (`training_assets.trainer`).
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from config.schema import Config
 from resources.worker_pool import measured
-from training_assets.contracts import TrainingJob
+from training_assets.contracts import NEEDS_CROSS_FIT, TrainingJob
 from training_assets.families.base import Family, FitError, FitRequest, FittedModel
 from training_assets.fitting import (
     PreparedJob,
@@ -21,6 +23,7 @@ from training_assets.fitting import (
     fit_request,
     guarded,
     guarded_fits,
+    inputs_of,
     interval_of,
     is_experimental,
     job_key,
@@ -29,6 +32,7 @@ from training_assets.fitting import (
     prepare_job,
     refusal,
 )
+from training_assets.local_prior import LOCAL_PRIOR_ROWS, local_prior_rows
 from training_assets.model_store import model_folder, write_model
 from training_assets.outcomes import FamilyFailure, JobOutcome, TrainedModel, trained_model
 from training_assets.samples import Mask
@@ -60,6 +64,7 @@ class _ModelWork:
     key: str
     parts: list[tuple[FitWindow, Mask]]  # (rows of the fit, rows it is scored on), the scored part last
     final: FitWindow
+    crossed: bool
     predictions: list[NDArray[np.float32]] = field(default_factory=list)
     seconds: float = 0.0
     error: str | None = None
@@ -135,7 +140,7 @@ def _begin(context: TrainingContext, family: Family, progress: _Progress) -> _Mo
         return None
     error = refusal(family, prepared)
     try:
-        work = None if error else _cut(context, family, progress, prepared)
+        work = None if error else _cut(context, family, progress, inputs_of(context, prepared, family))
     except FitError as refused:
         work, error = None, str(refused)
     if work is None:
@@ -153,12 +158,12 @@ def _cut(context: TrainingContext, family: Family, progress: _Progress, prepared
     where = f"{prepared.where} {family.name}"
     scored = oos_fold(rows, context.panel.holdout_start_code, config.training.oos_fraction, horizon, config.splits, where)
     parts = [scored_part(rows, scored, config.splits, where)]
-    crossed = prepared.pooled and bool(progress.job.metadata.get("needs_cs_ensemble")) and family.name in blend_bases(config, progress.job.model_families)
+    crossed = prepared.pooled and bool(progress.job.metadata.get(NEEDS_CROSS_FIT)) and family.name in blend_bases(config, progress.job.model_families)
     if crossed:
         blocks = cross_fit_folds(context.panel, scored, config.training.blend_folds, config.splits)
         parts = [*(part for block in blocks if (part := optional_part(rows, block, config.splits, where)) is not None), *parts]
     key = job_key(context, prepared, family, {"crossed": crossed})
-    return _ModelWork(progress, prepared, key, parts, fit_window(rows, rows.usable, config.splits, where))
+    return _ModelWork(progress, prepared, key, parts, fit_window(rows, rows.usable, config.splits, where), crossed)
 
 
 def _predict_part(context: TrainingContext, work: _ModelWork, model: FittedModel, rows: Mask) -> None:
@@ -174,7 +179,8 @@ def _fitted(context: TrainingContext, family: Family, works: list[_ModelWork], w
     """Fit one window of each work; those that fail carry the error and are left out."""
     requests: list[FitRequest] = [fit_request(context, work.prepared, family, window) for work, window in zip(works, windows, strict=True)]
     with measured() as watch:
-        answers = guarded_fits(family, requests, context.config.training.fit_timeout_seconds)
+        stacked = all(not work.prepared.pooled for work in works)
+        answers = guarded_fits(family, requests, context.config.training.fit_timeout_seconds, stacked)
     done = []
     for work, answer in zip(works, answers, strict=True):
         work.seconds += watch.seconds / len(works)
@@ -189,6 +195,12 @@ def _save(context: TrainingContext, family: Family, work: _ModelWork, model: Fit
     prepared, job = work.prepared, work.progress.job
     oos = oos_rows(prepared, [mask for _, mask in work.parts], work.predictions)
     metric = interval_of(context, prepared, work.parts[-1][1], work.predictions[-1])
+    details: dict[str, Any] = {"fit": model.fit_details}
+    if work.crossed and family.residual_settings is not None:
+        positions = np.concatenate([np.flatnonzero(mask) for _, mask in work.parts])
+        prior_rows = local_prior_rows(prepared.rows, positions, np.concatenate(work.predictions), prepared.info.task_type)
+        # JSON has no infinity: null says that symbols differ by no more than noise.
+        details[LOCAL_PRIOR_ROWS] = None if prior_rows is None or math.isinf(prior_rows) else prior_rows
     card = make_card(
         context,
         prepared,
@@ -196,11 +208,10 @@ def _save(context: TrainingContext, family: Family, work: _ModelWork, model: Fit
         name=family.name,
         route=job.route,
         key=work.key,
-        features=job.features,
         fitted=work.final.both,
         metrics=(metric,),
         seconds=work.seconds,
-        details={"fit": model.fit_details},
+        details=details,
     )
     folder = model_folder(context.models_root, job.target, job.symbol, family.name)
     return trained_model(write_model(folder, model, card, oos, context.panel), str(folder), cached=False)

@@ -423,9 +423,7 @@ def one_sided_bound(table: ScoreTable, confidence: float) -> Floats:
     return np.asarray(table.score + special.stdtrit(degrees, confidence) * table.standard_error)
 
 
-def _with_interval(
-    scores: Floats, error: Floats, error_at_null: Floats, n_rows: Codes, n_effective: Floats, null: float, confidence: float
-) -> ScoreTable:
+def _with_interval(scores: Floats, error: Floats, error_at_null: Floats, n_rows: Codes, n_effective: Floats, null: float, confidence: float) -> ScoreTable:
     degrees = np.maximum(n_effective / EFFECTIVE_ROWS_PER_DEGREE, 2.0)
     half = special.stdtrit(degrees, 0.5 + 0.5 * confidence) * error
     with np.errstate(divide="ignore", invalid="ignore"):

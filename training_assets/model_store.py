@@ -134,7 +134,8 @@ def row_columns(panel: Panel, card: ModelCard, time_codes: NDArray[np.int32], sy
     """Timestamp (bar open, UTC), symbol and target of panel rows, as columns."""
     names = pa.array(panel.symbols, pa.string())
     return {
-        "timestamp": pa.array(panel.times_ns[time_codes], pa.timestamp("ns", tz="UTC")),
+        # A plain view: indexing a memory map object is slow.
+        "timestamp": pa.array(np.asarray(panel.times_ns)[time_codes], pa.timestamp("ns", tz="UTC")),
         "symbol": names.take(pa.array(symbol_codes, pa.int32())),
         "target": pa.repeat(pa.scalar(card.target, pa.string()), time_codes.size),
     }
@@ -221,8 +222,10 @@ def _write_oos(path: Path, oos: OosPredictions, card: ModelCard, panel: Panel) -
     if oos.predictions.ndim == 2:
         for name, column in zip(probability_columns(oos.predictions.shape[1]), oos.predictions.T, strict=True):
             columns[name] = pa.array(np.ascontiguousarray(column), pa.float32())
-    # Most of these tables are a few hundred rows, where setting zstd up costs more than it saves.
-    pq.write_table(pa.table(columns), path, compression="snappy", use_dictionary=["symbol", "target"], write_statistics=False)
+    # Most of these tables are a few hundred rows, where setting zstd up costs more than it saves, and so do writes of a few bytes each.
+    content = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), content, compression="snappy", use_dictionary=["symbol", "target"], write_statistics=False)
+    path.write_bytes(content.getvalue())
 
 
 def _card_from_document(document: Any) -> ModelCard:

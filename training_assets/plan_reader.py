@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from training_assets.contracts import Route, Stage, TrainingJob, TrainingPlan, TrainingType
+from training_assets.contracts import TRAINED_METADATA, Route, Stage, TrainingJob, TrainingPlan, TrainingType
 from training_assets.partition_keys import name_key, pair_key
 
 MASTER_PLAN_FILE = "master_training_plan.json"
@@ -96,7 +96,8 @@ def plan_slices(plan: TrainingPlan, training_type: TrainingType) -> dict[str, Pl
 def slice_version(job: TrainingJob, data_hash: str | None) -> str:
     """Data version of a job: what it trains on and with, not why it was routed, so that a changed reason makes nothing stale."""
     families = {str(stage): names for stage, names in job.stage_families.items() if names}
-    content = [job.job_id, job.target, job.symbol, job.symbols, job.route, families, job.features, job.feature_set_id, data_hash]
+    further = {name: job.metadata[name] for name in TRAINED_METADATA if job.metadata.get(name)}
+    content = [job.job_id, job.target, job.symbol, job.symbols, job.route, families, job.features, job.feature_set_id, data_hash, further]
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 

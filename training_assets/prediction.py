@@ -93,7 +93,7 @@ def missing_models(jobs: Sequence[TrainingJob], models_root: Path, include_exper
 
 def serves(card: ModelCard, job: TrainingJob) -> bool:
     """Whether a model on disk is one of this job, and not of an earlier plan with other features, symbols or route."""
-    features = set(job.features) <= set(card.features) if card.family == BLEND else card.features == job.features
+    features = set(job.features) <= set(card.features) if card.family == BLEND else card.features in (job.features, job.features + job.state_features)
     return features and (card.job_id, card.target, card.symbol, card.symbols, card.route) == (job.job_id, job.target, job.symbol, job.symbols, job.route)
 
 

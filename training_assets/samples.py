@@ -32,6 +32,7 @@ class JobRows:
     weight : shape (n_rows,), average uniqueness of the label among the symbol's labels; zero where `y` is NaN, ones without a target.
     time_codes, symbol_codes : shape (n_rows,), codes of the panel.
     starts : shape (n_rows,), the position at which the row's symbol begins.
+    symbol_names : names by symbol code.
     """
 
     x: FloatMatrix
@@ -42,6 +43,7 @@ class JobRows:
     symbol_codes: NDArray[np.int32]
     starts: NDArray[np.int64]
     feature_names: tuple[str, ...]
+    symbol_names: tuple[str, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -52,13 +54,13 @@ class JobRows:
         """Rows that may train or be scored: labelled, and with at least one feature known."""
         return (self.label_end_codes >= 0) & np.isfinite(self.x).any(axis=1)
 
-    def sample(self, rows: Mask | NDArray[np.int64], offset: NDArray[np.float32] | None = None) -> Sample:
+    def sample(self, rows: Mask | NDArray[np.int64], offset: NDArray[np.float32] | None = None, auxiliary: FloatMatrix | None = None) -> Sample:
         """The chosen rows as a sample whose windows may reach back to each symbol's first row.
 
         Parameters
         ----------
         rows : mask of shape (n_rows,), or ascending positions.
-        offset : shape (n_rows,), raw score of every row of the job; cut like the rest.
+        offset : shape (n_rows,), raw score of every row of the job; auxiliary : shape (n_rows, n_auxiliary), related labels; cut like the rest.
         """
         positions = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows.astype(np.int64)
         return Sample(
@@ -72,6 +74,8 @@ class JobRows:
             history_rows=positions,
             history_starts=self.starts[positions],
             offset=None if offset is None else offset[positions],
+            auxiliary=None if auxiliary is None else auxiliary[positions],
+            symbol_names=self.symbol_names,
         )
 
 
@@ -102,7 +106,7 @@ def gather_rows(panel: Panel, symbols: tuple[str, ...], features: tuple[str, ...
     time_codes = _joined([panel.time_codes[block] for block in blocks], np.zeros(0, np.int32))
     panel_codes = np.array([panel.symbols.index(symbol) for symbol in ordered], dtype=np.int32)
     y, ends, weight = _labels(panel, blocks, target, stop_code, time_codes, offsets)
-    return JobRows(x, y, ends, weight, time_codes, np.repeat(panel_codes, sizes), np.repeat(offsets[:-1], sizes), features)
+    return JobRows(x, y, ends, weight, time_codes, np.repeat(panel_codes, sizes), np.repeat(offsets[:-1], sizes), features, panel.symbols)
 
 
 def _in_panel_order(panel: Panel, symbols: tuple[str, ...]) -> tuple[str, ...]:

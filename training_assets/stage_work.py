@@ -80,7 +80,8 @@ def leakage_lock_of(job: TrainingJob, audit: pd.DataFrame, config: Config) -> tu
     """The leakage lock's verdict on one job under the settings: open or not, and why not."""
     symbols = (job.symbol,) if job.symbol is not None else job.symbols or ()
     allow_unknown = config.routing.dev_mode or LeakageStatus.UNKNOWN in config.routing.allowed_feature_leakage_status
-    verdict = leakage_lock(audit, job.target, symbols, job.features, block=config.routing.block_on_leakage, allow_unknown=allow_unknown)
+    features = (*job.features, *job.state_features)
+    verdict = leakage_lock(audit, job.target, symbols, features, block=config.routing.block_on_leakage, allow_unknown=allow_unknown)
     return verdict.is_open, verdict.reasons
 
 

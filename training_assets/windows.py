@@ -23,10 +23,14 @@ from training_assets.splits import Fold, inner_split, oos_split
 
 @dataclass(frozen=True)
 class FitWindow:
-    """Masks over a job's rows: those a fit learns from, and those it stops early or chooses strengths by."""
+    """Masks over a job's rows: those a fit learns from, and those it stops early or chooses strengths by.
+
+    `fold` : the block that both are clear of; None for the final fit, which has only the holdout after it.
+    """
 
     train: Mask
     inner: Mask
+    fold: Fold | None = None
 
     @property
     def both(self) -> Mask:
@@ -88,13 +92,14 @@ def _between(panel: Panel, start: int, stop: int, label_stop: int, purge: int, c
     return Fold(start, stop, stop + purge + gap, purge, gap, label_stop=label_stop)
 
 
-def fit_window(rows: JobRows, allowed: Mask, config: SplitConfig, where: str) -> FitWindow:
+def fit_window(rows: JobRows, allowed: Mask, config: SplitConfig, where: str, fold: Fold | None = None) -> FitWindow:
     """Cut allowed rows into training and inner rows.
 
     Parameters
     ----------
     allowed : shape (n_rows,), usable rows that the fit may know the labels of.
     where : what the fit is, for the message.
+    fold : the block that `allowed` is clear of.
 
     Raises
     ------
@@ -108,7 +113,7 @@ def fit_window(rows: JobRows, allowed: Mask, config: SplitConfig, where: str) ->
             f"{where}: {n_train} training rows < {config.min_train_rows} (splits.min_train_rows) or {n_inner} inner rows < 1; "
             "the symbol's history before the out-of-sample part is too short: give it more, or lower training.oos_fraction"
         )
-    return FitWindow(train, inner)
+    return FitWindow(train, inner, fold)
 
 
 def scored_part(rows: JobRows, fold: Fold, config: SplitConfig, where: str) -> tuple[FitWindow, Mask]:
@@ -119,7 +124,7 @@ def scored_part(rows: JobRows, fold: Fold, config: SplitConfig, where: str) -> t
     FitError
         Too few rows to fit on, or none to score: a model without an out-of-sample score is not made.
     """
-    window = fit_window(rows, rows.usable & fold.train_mask(rows.time_codes, rows.label_end_codes), config, where)
+    window = fit_window(rows, rows.usable & fold.train_mask(rows.time_codes, rows.label_end_codes), config, where, fold)
     scored = rows.usable & fold.test_mask(rows.time_codes, rows.label_end_codes)
     if not scored.any():
         raise FitError(f"{where}: 0 labelled rows < 1 in the out-of-sample part before the holdout; the symbol's history ends too early to score a model on it")

@@ -13,6 +13,9 @@ class FeatureConfig(Section):
     exclude: tuple[str, ...] = Field((), description="Names of features, built or supplied, to leave out.")
     auto_select: bool = Field(True, description="Select features for each target by consensus; false uses every allowed feature.")
     top_m: PositiveInt = Field(100, description="At most this many features are selected for a target.")
-    n_canaries: PositiveInt = Field(60, description="Random columns, as persistent as the features, that a feature must beat before it is selected; fewer than about 30 make the bound unsteady.")
+    n_canaries: PositiveInt = Field(
+        60,
+        description="Random columns, as persistent as the features, that a feature must beat before it is selected; fewer than about 30 make the bound unsteady.",
+    )
     max_lookback_bars: PositiveInt = Field(252, description="Built-in features that look further back than this many bars are left out.")
     supplied_lookback_bars: PositiveInt = Field(20, description="Look-back assumed for supplied features, whose builder is not known, in bars.")

@@ -62,7 +62,10 @@ class Significance(Section):
 
     method: Literal["fdr_bh", "fdr_by", "none"] = Field("fdr_bh", description="Benjamini-Hochberg, Benjamini-Yekutieli, or q = p.")
     max_q: Fraction = Field(0.10, description="Largest q of a side that is not refused by the `NOT_SIGNIFICANT` gate.")
-    family: Literal["target", "all"] = Field("all", description="Pairs corrected together: those of one target, or of all targets.")
+    family: Literal["target", "all", "both"] = Field(
+        "both",
+        description="Pairs corrected together: those of one target, of all targets, or `both`: within a target, which itself has to stand out among all targets.",
+    )
 
 
 class StabilityAllowlist(Section):
@@ -76,14 +79,18 @@ class StabilityClassification(Section):
     """How snapshots of feature selection become a stability."""
 
     n_blocks: int = Field(5, ge=2, description="Stretches of time, sliding from the first to the last row, that snapshots are drawn from.")
-    window_fraction: float = Field(0.6, gt=0.0, le=1.0, description="Length of one stretch as a share of the time before the holdout.")
-    n_bootstraps: int = Field(6, ge=1, description="Block bootstraps a time block; blocks times bootstraps snapshots in all, at least 20.")
+    window_fraction: float = Field(0.7, gt=0.0, le=1.0, description="Length of one stretch as a share of the time before the holdout.")
+    n_bootstraps: int = Field(8, ge=1, description="Block bootstraps a time block; blocks times bootstraps snapshots in all, at least 20.")
     top_k: PositiveInt = Field(10, description="Feature clusters selected in one snapshot.")
     cluster_correlation: Fraction = Field(0.8, description="Features whose absolute correlation exceeds this count as one cluster.")
     stable_lower_bound: FiniteFloat = Field(0.40, description="STABLE from this lower confidence bound of Nogueira's measure.")
     drifting_lower_bound: FiniteFloat = Field(0.02, description="DRIFTING from this lower confidence bound; DIVERGED below it.")
-    min_persistence: Fraction = Field(0.5, description="DIVERGED where the share of a signal's association that lasts from the earlier to the later half is below this with confidence.")
-    max_drop: FiniteFloat = Field(0.30, description="A fall of the measure against an earlier plan's snapshots larger than this is DRIFTING, twice as large DIVERGED.")
+    min_persistence: Fraction = Field(
+        0.5, description="DIVERGED where the share of a signal's association that lasts from the earlier to the later half is below this with confidence."
+    )
+    max_drop: FiniteFloat = Field(
+        0.30, description="A fall of the measure against an earlier plan's snapshots larger than this is DRIFTING, twice as large DIVERGED."
+    )
 
     @model_validator(mode="after")
     def bounds_are_ordered(self) -> "StabilityClassification":
@@ -105,7 +112,7 @@ class Experimental(Section):
     """The experimental lane's own bounds."""
 
     min_score: ExperimentalScores = Field(ExperimentalScores(), description="Smallest score in the lane, by task; one number holds for both.")
-    max_p: Fraction = Field(0.02, description="Largest p-value in the lane.")
+    max_p: Fraction = Field(0.01, description="Largest p-value in the lane.")
     allowed_stabilities: tuple[Stability, ...] = Field(tuple(Stability), description="Stabilities allowed in the lane.")
     max_fraction_symbols_per_target: Fraction = Field(0.20, description="Largest share of a target's symbols in the lane; the best lower bounds first.")
 
@@ -123,19 +130,20 @@ class RoutingConfig(Section):
     min_sample_size: MinSampleSize = Field(MinSampleSize(), description="Fewest rows of each side.")
     block_on_leakage: bool = Field(True, description="Refuse a side whose leakage status is BLOCKED; false needs `dev_mode`.")
     allowed_feature_leakage_status: tuple[LeakageStatus, ...] = Field(
-        (LeakageStatus.SAFE,), description="Leakage statuses that pass in full; SUSPECT reaches the experimental lane at most, whatever stands here; add UNKNOWN to let it pass."
+        (LeakageStatus.SAFE,),
+        description="Leakage statuses that pass in full; SUSPECT reaches the experimental lane at most, whatever stands here; add UNKNOWN to let it pass.",
     )
     cross_sectional: SideThresholds = Field(
         SideThresholds(
-            min_score=ScoreBounds(classification=0.515, regression=RegressionTiers(default=0.015)),
-            strong_score=ScoreBounds(classification=0.55, regression=RegressionTiers(default=0.05)),
+            min_score=ScoreBounds(classification=0.51, regression=RegressionTiers(default=0.015)),
+            strong_score=ScoreBounds(classification=0.53, regression=RegressionTiers(default=0.05)),
         ),
         description="Score bounds of the pooled side.",
     )
     symbol: SideThresholds = Field(
         SideThresholds(
-            min_score=ScoreBounds(classification=0.52, regression=RegressionTiers(default=0.03)),
-            strong_score=ScoreBounds(classification=0.57, regression=RegressionTiers(default=0.10)),
+            min_score=ScoreBounds(classification=0.51, regression=RegressionTiers(default=0.02)),
+            strong_score=ScoreBounds(classification=0.55, regression=RegressionTiers(default=0.10)),
         ),
         description="Score bounds of the symbol's own side.",
     )
@@ -149,7 +157,9 @@ class RoutingConfig(Section):
     experimental: Experimental = Field(Experimental(), description="Bounds of the experimental lane.")
     require_safe_features_only: bool = Field(False, description="Refuse a side that uses a feature whose status is not SAFE.")
     require_min_successful_families: Count = Field(1, description="Fewest screening families that must have succeeded on a side.")
-    harmful_confidence: float = Field(0.95, gt=0.5, lt=1.0, description="Confidence with which the pooled score on a symbol must be below the null to be called harmful there.")
+    harmful_confidence: float = Field(
+        0.95, gt=0.5, lt=1.0, description="Confidence with which the pooled score on a symbol must be below the null to be called harmful there."
+    )
     dump_plan_as: tuple[DumpFormat, ...] = Field(("json", "yaml", "md"), description="Formats that plans are written in.")
     yaml_max_pairs: PositiveInt = Field(200_000, description="A YAML plan of more pairs than this is split by target.")
     log_decision_reasons: bool = Field(False, description="Log each pair's reasons while routing.")

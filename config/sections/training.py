@@ -11,7 +11,7 @@ class TrainingConfig(Section):
     """Families, their hyperparameters and what a failed fit means."""
 
     families: tuple[str, ...] = Field(
-        ("LightGBM", "XGBoost", "Ridge", "LSTM"), description="Families to train where a job can take them, named as in the registry."
+        ("LightGBM", "XGBoost", "Ridge", "LSTM"), min_length=1, description="Families to train where a job can take them, named as in the registry."
     )
     model_types: Literal["cross-sectional", "sequential", "both"] = Field(
         "both", description="`cross-sectional` trains pooled jobs only; `sequential` and `both` train every job, CPU stage first, GPU stage after."

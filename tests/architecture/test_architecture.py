@@ -56,8 +56,18 @@ def test_only_the_dagster_floor_imports_dagster() -> None:
     faults = []
     for path in sources():
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        guarded = {node.lineno for block in ast.walk(tree) if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test) for node in ast.walk(block) if hasattr(node, "lineno")}
-        faults += [f"{path.relative_to(ROOT)}:{line}" for name, line in imported(tree) if name.split(".")[0] == "dagster" and line not in guarded and not is_floor(path)]
+        guarded = {
+            node.lineno
+            for block in ast.walk(tree)
+            if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
+            for node in ast.walk(block)
+            if hasattr(node, "lineno")
+        }
+        faults += [
+            f"{path.relative_to(ROOT)}:{line}"
+            for name, line in imported(tree)
+            if name.split(".")[0] == "dagster" and line not in guarded and not is_floor(path)
+        ]
     assert faults == []
 
 
@@ -139,7 +149,9 @@ def test_the_shipped_yaml_says_what_the_schema_defaults_to() -> None:
     assert load_config(PACKAGED_CONFIG_DIR) == Config()
 
 
-@pytest.mark.parametrize("path", ["LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "workspace.yaml", "dagster_cloud.yaml", "requirements.lock", ".ci/run"])
+@pytest.mark.parametrize(
+    "path", ["LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "workspace.yaml", "dagster_cloud.yaml", "requirements.lock", ".ci/run"]
+)
 def test_what_a_repository_needs_is_there(path: str) -> None:
     assert (ROOT / path).stat().st_size > 0
 

@@ -66,7 +66,18 @@ def test_the_same_command_twice_gives_the_same_bytes(planned: Path) -> None:
 
 
 def test_every_pair_that_no_gate_blocks_trains_without_a_plan_and_is_not_trained_twice(planned: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["train", "--no-training-plan", "--json", "--data-dir", str(planned / "bars"), "--output-dir", str(planned / "out"), *TINY[:-2], "--set", "training.families=[Ridge]"]
+    command = [
+        "train",
+        "--no-training-plan",
+        "--json",
+        "--data-dir",
+        str(planned / "bars"),
+        "--output-dir",
+        str(planned / "out"),
+        *TINY[:-2],
+        "--set",
+        "training.families=[Ridge]",
+    ]
     status = main(command)
     first = json.loads(capsys.readouterr().out)
     cards = list((planned / "out" / "models").rglob("model_card.json"))
@@ -78,6 +89,15 @@ def test_every_pair_that_no_gate_blocks_trains_without_a_plan_and_is_not_trained
     assert (planned / "out" / "METRICS" / "model_leaderboard.parquet").exists()
     with open_instance(planned / "out") as instance:
         assert {run.job_name for run in instance.get_runs()} >= {"plan_only", "train_targets_cpu", "train_pairs_cpu", "report_models"}
+
+
+def test_a_run_ends_with_a_report_and_a_table_for_people(planned: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--data-dir", str(planned / "bars"), "--output-dir", str(planned / "out"), *TINY]) in (0, 1)
+    said = capsys.readouterr().out
+    for heading in ("Pairs by route", "Seconds by stage", "switchyard ui"):
+        assert heading in said
+    for suffix in ("parquet", "md", "html"):
+        assert (planned / "out" / "METRICS" / f"routing_report.{suffix}").stat().st_size > 0
 
 
 def test_a_decision_is_explained_and_settings_are_tried_without_data(planned: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,7 +140,9 @@ def test_one_bad_symbol_is_named_and_the_others_go_on(tmp_path: Path, capsys: py
         (["predict"], "no training plan"),
     ],
 )
-def test_what_cannot_be_started_is_one_message_and_status_two(arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_started_is_one_message_and_status_two(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     error = capsys.readouterr().err

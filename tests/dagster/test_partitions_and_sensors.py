@@ -23,7 +23,15 @@ PANEL = make_panel(n_symbols=4, n_bars=60)
 
 
 def plan_of(*jobs: TrainingJob) -> TrainingPlan:
-    metadata = {"schema_version": "1", "data_hash": PANEL.data_hash, "routing_plan_id": "r", "dev_mode": False, "total_jobs": len(jobs), "run_id": "x", "model_families": []}
+    metadata = {
+        "schema_version": "1",
+        "data_hash": PANEL.data_hash,
+        "routing_plan_id": "r",
+        "dev_mode": False,
+        "total_jobs": len(jobs),
+        "run_id": "x",
+        "model_families": [],
+    }
     summary = {"by_route": {}, "by_type": {}, "by_priority": {}, "total_blocked": 0, "total_without_family": 0}
     return TrainingPlan({**metadata, "plan_id": document_id(training_plan_document(TrainingPlan(metadata, jobs, summary)))}, jobs, summary)
 

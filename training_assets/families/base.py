@@ -128,6 +128,10 @@ class Family:
 
     `fit` must give the same model for the same request on the CPU. `load` reads what `save` wrote and predicts the same numbers.
     `cheap` families may train in the experimental lane; `libraries` are the distributions whose versions the card names.
+    `residual_settings` gives the hyperparameters of a fit on a pooled model's offset that is shrunk towards adding nothing by a known prior: its
+    argument is the prior's weight over the rows' own. Families without it choose their own regularisation there as elsewhere.
+    `takes_auxiliary` families learn from the labels of related targets too (`Sample.auxiliary`); `reads_state` ones need a feature that tells the
+    state of the market, and are given the plan's where their job's own tell nothing of it.
     """
 
     name: str
@@ -142,4 +146,7 @@ class Family:
     min_rows: int = 50
     single_symbol: bool = True  # False: the family learns across symbols and takes pooled jobs only
     takes_offset: bool = False  # True: adds its own raw score to `Sample.offset` (regression and binary), at the fit and at every prediction
+    residual_settings: Callable[[float], Mapping[str, Any]] | None = None  # hyperparameters of a fit on an offset, for a given penalty towards none
+    takes_auxiliary: bool = False
+    reads_state: bool = False
     fit_many: Callable[[Sequence[FitRequest]], list[FittedModel]] | None = None  # fits many requests as one program; each as `fit` would, within rounding

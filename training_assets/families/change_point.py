@@ -118,4 +118,5 @@ FAMILY = Family(
     load=LinearModel.load,
     description="Linear model of the current market segment (PELT on past returns and volatility), earlier segments fading.",
     min_rows=MIN_ROWS,
+    reads_state=True,
 )

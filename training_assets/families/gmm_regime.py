@@ -217,4 +217,5 @@ FAMILY = Family(
     load=load_gmm_regime,
     description="Linear experts for market regimes, mixed by filtered probabilities of a Gaussian-mixture Markov chain.",
     min_rows=MIN_ROWS,
+    reads_state=True,
 )

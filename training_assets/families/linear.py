@@ -1,7 +1,7 @@
 """Penalised linear models on standardised rows: the solver behind Ridge, ChangePoint, GMMRegime and FTRLProximal.
 
 Belongs here: one closed-form and one gradient solver, and the linear model that several families end in. Does not: what weights the rows get.
-Coefficients have shape (n_features + 1, n_outputs); the last row is the intercept, which is never penalised.
+Coefficients have shape (n_features + 1, n_outputs); the last row is the intercept, which is penalised only where asked for.
 """
 
 from collections.abc import Sequence
@@ -56,15 +56,15 @@ def raw_scores(z: FloatArray, coefficients: FloatArray) -> FloatArray:
     return np.asarray(np.einsum("ij,jk->ik", z, coefficients[:-1]) + coefficients[-1])
 
 
-def fit_path(rows: Rows, task_type: TaskType, n_classes: int, penalties: Sequence[float]) -> list[FloatArray]:
+def fit_path(rows: Rows, task_type: TaskType, n_classes: int, penalties: Sequence[float], penalise_intercept: bool = False) -> list[FloatArray]:
     """Coefficients at each penalty, in the order given: ridge in closed form, logistic and softmax regression by L-BFGS."""
     if task_type is TaskType.REGRESSION:
-        return _ridge_path(rows, penalties)
+        return _ridge_path(rows, penalties, penalise_intercept)
     coefficients = np.zeros((rows.z.shape[1] + 1, n_outputs(task_type, n_classes)))
     found = {}
     # From strong to weak, each from the one before: a short way every time.
     for penalty in sorted(set(penalties), reverse=True):
-        coefficients = _logistic(rows, task_type, penalty, coefficients)
+        coefficients = _logistic(rows, task_type, penalty, coefficients, penalise_intercept)
         found[penalty] = coefficients
     return [found[penalty] for penalty in penalties]
 
@@ -79,9 +79,13 @@ def inner_losses(path: Sequence[FloatArray], inner: Rows, task_type: TaskType) -
     return losses
 
 
-def _ridge_path(rows: Rows, penalties: Sequence[float]) -> list[FloatArray]:
+def _ridge_path(rows: Rows, penalties: Sequence[float], penalise_intercept: bool) -> list[FloatArray]:
     share = rows.weight / rows.weight.sum()
     label = rows.y - rows.offset
+    if penalise_intercept:
+        z = np.column_stack([rows.z, np.ones(label.size)])
+        gram, cross = (z * share[:, None]).T @ z, z.T @ (share * label)
+        return [np.linalg.solve(gram + penalty * np.eye(gram.shape[0]), cross)[:, None] for penalty in penalties]
     z_mean, label_mean = share @ rows.z, float(share @ label)
     centred = (rows.z - z_mean) * np.sqrt(share)[:, None]
     values, vectors = np.linalg.eigh(centred.T @ centred)
@@ -93,16 +97,19 @@ def _ridge_path(rows: Rows, penalties: Sequence[float]) -> list[FloatArray]:
     return path
 
 
-def _logistic(rows: Rows, task_type: TaskType, penalty: float, start: FloatArray) -> FloatArray:
+def _logistic(rows: Rows, task_type: TaskType, penalty: float, start: FloatArray, penalise_intercept: bool) -> FloatArray:
     from scipy.optimize import minimize
+
+    penalised = np.full((start.shape[0], 1), penalty)
+    penalised[-1] *= penalise_intercept
 
     def objective(flat: FloatArray) -> tuple[float, FloatArray]:
         coefficients = flat.reshape(start.shape)
         raw = rows.z @ coefficients[:-1] + coefficients[-1]
         raw[:, 0] += rows.offset
         loss, by_raw = loss_and_gradient(raw, rows.y, rows.weight, task_type)
-        gradient = np.vstack([rows.z.T @ by_raw + penalty * coefficients[:-1], by_raw.sum(axis=0)])
-        return loss + 0.5 * penalty * float((coefficients[:-1] ** 2).sum()), gradient.ravel()
+        gradient = np.vstack([rows.z.T @ by_raw, by_raw.sum(axis=0)]) + penalised * coefficients
+        return loss + 0.5 * float((penalised * coefficients**2).sum()), gradient.ravel()
 
     result = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 200, "ftol": 1e-10, "gtol": 1e-7})
     return np.asarray(result.x, dtype=np.float64).reshape(start.shape)

@@ -14,6 +14,12 @@ NEITHER_PATTERN = re.compile(r"corr|rank|volume", re.IGNORECASE)
 """A correlation of returns, a rank among symbols or a share of volume is not the state of the market."""
 
 
+def tells_state(feature_names: Sequence[str]) -> bool:
+    """Whether any of the features looks like a past return or a volatility."""
+    candidates = [name for name in feature_names if not NEITHER_PATTERN.search(name)]
+    return any(VOLATILITY_PATTERN.search(name) or RETURN_PATTERN.search(name) for name in candidates)
+
+
 def state_columns(family: str, feature_names: Sequence[str], wanted: Sequence[str], max_columns: int) -> list[int]:
     """Columns that describe the market's state, volatility first, in the order of the features.
 

@@ -11,14 +11,18 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from config.sections.base import TaskType
 from training_assets.families.base import FitError, FitRequest, FloatMatrix, Sample
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 FloatArray = NDArray[np.float64]
 State = tuple[dict[str, Any], dict[str, NDArray[Any]]]
@@ -45,21 +49,18 @@ class Standardiser:
     @classmethod
     def fit(cls, sample: Sample) -> "Standardiser":
         """Learn medians, means and scales from the rows of one sample, and from no other."""
-        n_features = sample.x.shape[1]
-        # An infinite scale makes a feature zero wherever it is applied.
-        medians, means, scales = np.zeros(n_features), np.zeros(n_features), np.full(n_features, np.inf)
-        for column in range(n_features):
-            values = sample.x[:, column].astype(np.float64)
-            finite = values[np.isfinite(values)]
-            if not finite.size:
-                continue
-            medians[column] = np.median(finite)
-            filled = np.where(np.isfinite(values), values, medians[column])
-            means[column] = filled.mean()
-            deviation = filled.std()
-            # Below rounding error of the mean a spread is no information.
-            if deviation > 1e-9 * max(1e-12, abs(means[column])):
-                scales[column] = deviation
+        columns = np.ascontiguousarray(sample.x.T, dtype=np.float64)
+        finite = np.isfinite(columns)
+        whole = finite.all(axis=1)
+        medians = np.zeros(columns.shape[0])
+        medians[whole] = np.median(columns[whole], axis=1)
+        for place in np.flatnonzero(~whole & finite.any(axis=1)):
+            medians[place] = np.median(columns[place, finite[place]])
+        if not whole.all():
+            columns = np.where(finite, columns, medians[:, None])
+        means, deviations = columns.mean(axis=1), columns.std(axis=1)
+        # Below rounding error of the mean a spread is no information; an infinite scale makes a feature zero wherever it is applied.
+        scales = np.where(deviations > 1e-9 * np.maximum(1e-12, np.abs(means)), deviations, np.inf)
         return cls(medians, means, scales, (int(sample.time_codes.min()), int(sample.time_codes.max())))
 
     def apply(self, x: FloatMatrix) -> FloatArray:
@@ -238,12 +239,18 @@ def one_thread(*modules: str) -> Iterator[None]:
 
     `modules` : what the fit will import; a thread pool that is loaded later than the limit is set escapes it.
     """
-    from threadpoolctl import threadpool_limits
+    with _thread_pools(modules).limit(limits=1):
+        yield
+
+
+@cache
+def _thread_pools(modules: tuple[str, ...]) -> "ThreadpoolController":
+    """The thread pools loaded once the modules are. Looked up once a process: the search reads its memory map, 3 ms, as long as a small fit."""
+    from threadpoolctl import ThreadpoolController
 
     for module in modules:
         importlib.import_module(module)
-    with threadpool_limits(limits=1):
-        yield
+    return ThreadpoolController()
 
 
 def save_state(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:

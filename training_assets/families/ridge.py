@@ -14,8 +14,9 @@ from training_assets.families.preprocessing import Standardiser, check_request, 
 NAME = "Ridge"
 TASK_TYPES = frozenset(TaskType)
 MIN_ROWS = 50
-DEFAULTS: Mapping[str, Any] = {"penalties": PENALTIES}
-BOUNDS = {"penalties": (1e-9, 1e9)}
+DEFAULTS: Mapping[str, Any] = {"penalties": PENALTIES, "penalise_intercept": False}
+MAX_PENALTY = 1e9
+BOUNDS = {"penalties": (1e-9, MAX_PENALTY)}
 
 
 def fit_ridge(request: FitRequest) -> LinearModel:
@@ -25,15 +26,20 @@ def fit_ridge(request: FitRequest) -> LinearModel:
     """
     check_request(NAME, request, TASK_TYPES, MIN_ROWS, takes_offset=True)
     settings = settings_of(NAME, request, DEFAULTS, BOUNDS)
-    penalties = settings["penalties"]
+    penalties, on_intercept = settings["penalties"], settings["penalise_intercept"]
     with one_thread("scipy.optimize"):
         standardiser = Standardiser.fit(request.train)
         train, inner = rows_of(standardiser, request.train), rows_of(standardiser, request.inner)
-        losses = inner_losses(fit_path(train, request.task_type, request.n_classes, penalties), inner, request.task_type)
+        losses = inner_losses(fit_path(train, request.task_type, request.n_classes, penalties, on_intercept), inner, request.task_type)
         penalty = penalties[int(np.argmin(losses))]
-        coefficients = fit_path(joined(train, inner), request.task_type, request.n_classes, (penalty,))[0]
+        coefficients = fit_path(joined(train, inner), request.task_type, request.n_classes, (penalty,), on_intercept)[0]
     details = {"penalty": penalty, "inner_losses": dict(zip(map(str, penalties), losses, strict=True))}
     return LinearModel(NAME, request.task_type, standardiser, coefficients, request.train.offset is not None, details)
+
+
+def residual_settings(penalty: float) -> Mapping[str, Any]:
+    """A residual fit under a known prior: one penalty, and on the intercept too, since the pooled model has one."""
+    return {"penalties": (min(max(penalty, 1e-9), MAX_PENALTY),), "penalise_intercept": True}
 
 
 FAMILY = Family(
@@ -48,4 +54,5 @@ FAMILY = Family(
     description="Ridge, logistic or softmax regression on standardised features; penalty chosen on the inner fold.",
     min_rows=MIN_ROWS,
     takes_offset=True,
+    residual_settings=residual_settings,
 )

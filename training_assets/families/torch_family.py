@@ -52,5 +52,6 @@ def torch_family(net: type[Net], description: str) -> Family:
         description=description,
         min_rows=MIN_ROWS,
         takes_offset=True,
+        takes_auxiliary=net.reads_auxiliary,
         fit_many=workshop.fit_many,
     )

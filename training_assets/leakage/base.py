@@ -76,6 +76,16 @@ class AuditContext:
     target: TargetEvidence | None = None
 
     @property
+    def unproven(self) -> NDArray[np.bool_]:
+        """Shape (n_features,): features whose builder is not at hand, so that only statistics can judge them.
+
+        A built-in feature is held to the truncation test (`look_ahead`), which leaves no doubt; bounds on skill would only cry wolf, since some
+        labels (a return's place in its own past) honestly follow from known bars.
+        """
+        names = {feature.name for feature in self.machinery.features}
+        return np.array([info.source != "builtin" or info.name not in names for info in self.panel.feature_infos], bool)
+
+    @property
     def of_target(self) -> TargetEvidence:
         """The target, for detectors of scope TARGET. Raises ValueError for scope PANEL."""
         if self.target is None:

@@ -139,6 +139,4 @@ TARGET_COPY = Detector(
     target_copy,
     always,
 )
-NEAR_COPY = Detector(
-    "near_copy", "a feature is a copy of the target", Taxonomy.ILLEGITIMATE_FEATURES, Scope.TARGET, LeakageStatus.BLOCKED, near_copy, always
-)
+NEAR_COPY = Detector("near_copy", "a feature is a copy of the target", Taxonomy.ILLEGITIMATE_FEATURES, Scope.TARGET, LeakageStatus.BLOCKED, near_copy, always)

@@ -17,7 +17,9 @@ Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
 MIN_PAIRS = 30
-TREND_BARS = (1, 5, 21)
+# Trailing moves over so many bars, up to twice the longest horizon and at least to `LEAST_TREND_BARS`.
+TREND_BARS = (1, 2, 3, 5, 10, 21, 42, 84, 168, 336)
+LEAST_TREND_BARS = 21
 # A symbol with fewer rows than this has no ranks of its own worth the name.
 MIN_SYMBOL_ROWS = 50
 
@@ -139,31 +141,56 @@ class Evidence:
 
     def trailing_sums(self, values: NDArray[np.float64], n_bars: int) -> NDArray[np.float64]:
         """Shape (n_rows,): sum of the last `n_bars` values of the symbol's own series, the row's among them."""
-        total = np.zeros(values.size)
-        for lag in range(n_bars):
-            total += behind(values, lag) if lag else values
-        position = np.arange(values.size) - np.repeat(self.panel.symbol_offsets[:-1], np.diff(self.panel.symbol_offsets))
-        total[position < n_bars - 1] = np.nan
-        return total
+        known = np.isfinite(values)
+        sums, counts = np.r_[0.0, np.cumsum(np.where(known, values, 0.0))], np.r_[0, np.cumsum(known)]
+        first = np.arange(values.size) - n_bars + 1
+        inside = first >= np.repeat(self.panel.symbol_offsets[:-1], np.diff(self.panel.symbol_offsets))
+        last, first = np.arange(values.size) + 1, np.maximum(first, 0)
+        return np.asarray(np.where(inside & (counts[last] - counts[first] == n_bars), sums[last] - sums[first], np.nan))
 
     @cached_property
     def known_trends(self) -> Floats:
-        """Shape (n, 2 * len(TREND_BARS)), ranks of trailing returns and of trailing absolute returns, all known at the row's close."""
-        series = [self.trailing_sums(values, n_bars) for n_bars in TREND_BARS for values in (self.bar_returns, np.abs(self.bar_returns))]
+        """Shape (n, n_trends), ranks of trailing returns and of trailing absolute returns, all known at the row's close."""
+        longest = max(LEAST_TREND_BARS, 2 * max((info.horizon_bars for info in self.panel.target_infos), default=1))
+        spans = [n_bars for n_bars in TREND_BARS if n_bars <= longest]
+        series = [self.trailing_sums(values, n_bars) for n_bars in spans for values in (self.bar_returns, np.abs(self.bar_returns))]
         return np.stack([standard_ranks(one[self.rows]) for one in series], axis=1)
 
-    def honest_correlation(self, target_code: int, horizon_bars: int) -> float:
+    @cached_property
+    def own_known_trends(self) -> Floats:
+        """`known_trends` with each symbol's mean taken off and its deviation made 1."""
+        out = np.full_like(self.known_trends, np.nan)
+        for code in range(len(self.panel.symbols)):
+            part = self.known_trends[self.part(code)]
+            if np.isfinite(part).all(axis=1).sum() >= MIN_PAIRS:
+                deviation = np.nanstd(part, axis=0)
+                out[self.part(code)] = (part - np.nanmean(part, axis=0)) / np.where(deviation > 1e-4, deviation, np.nan)
+        return out
+
+    def honest_correlation(self, label: Floats, horizon_bars: int) -> float:
         """Largest absolute rank correlation of a label with what is known at its row without any feature: its own past, and trailing moves.
 
         Near 0 for returns, .4 and more for volatility: how predictable a label is without a leak.
         """
-        label = self.labels(target_code)
         past = self.lagged(label, (-horizon_bars, -2 * horizon_bars))
         columns = np.concatenate([past, self.known_trends], axis=1)
-        values = label[self.rows]
-        known = np.isfinite(columns)
-        correlation = _correlations(np.where(known, columns, 0.0).T.astype(np.float32), known.T.astype(np.float32), values[:, None])
-        return float(np.abs(correlation).max(initial=0.0))
+        return float(_best_of(columns, label[self.rows, None])[0])
+
+    def trend_correlations(self, columns: Floats, n_effective: float) -> NDArray[np.float64]:
+        """Shape (n_columns,): multiple correlation, within symbols, of each column with all trailing moves known at the row, adjusted for their number."""
+        known = np.isfinite(self.own_known_trends).all(axis=1)
+        x = self.own_known_trends[known].astype(np.float64)
+        mask = np.isfinite(columns[known])
+        y = np.where(mask, columns[known], 0.0).astype(np.float64)
+        if x.shape[0] < MIN_PAIRS:
+            return np.zeros(columns.shape[1])
+        # Rows without a label count as the mean: they are few, and the same for the features held against this number.
+        weights = np.linalg.solve(x.T @ x + 1e-6 * x.shape[0] * np.eye(x.shape[1]), x.T @ y)
+        explained = (weights * (x.T @ y)).sum(axis=0) / np.maximum((y * y).sum(axis=0), 1e-12)
+        spare = max(n_effective - x.shape[1] - 1.0, 1.0)
+        adjusted = 1.0 - (1.0 - explained) * (max(n_effective, 2.0) - 1.0) / spare
+        single = _best_of(self.own_known_trends, columns)
+        return np.asarray(np.maximum(np.sqrt(np.clip(adjusted, 0.0, 1.0)), single))
 
 
 def standard_ranks(values: NDArray[np.floating]) -> Floats:
@@ -186,6 +213,12 @@ def standard_ranks(values: NDArray[np.floating]) -> Floats:
     return out
 
 
+def _best_of(known_columns: Floats, columns: Floats) -> NDArray[np.float64]:
+    known = np.isfinite(known_columns)
+    table = _correlations(np.where(known, known_columns, 0.0).T.astype(np.float32), known.T.astype(np.float32), columns)
+    return np.asarray(np.abs(table).max(axis=0, initial=0.0))
+
+
 def _correlations(z: Floats, known: Floats, columns: Floats) -> NDArray[np.float64]:
     mask = np.isfinite(columns)
     y, m = np.where(mask, columns, 0.0).astype(np.float32), mask.astype(np.float32)
@@ -196,4 +229,4 @@ def _correlations(z: Floats, known: Floats, columns: Floats) -> NDArray[np.float
     z_variance, y_variance = ((z * z) @ m) / safe - z_mean**2, (known @ (y * y)) / safe - y_mean**2
     scale = np.sqrt(np.maximum(z_variance, 0.0) * np.maximum(y_variance, 0.0))
     usable = (n >= MIN_PAIRS) & (scale > 1e-6)
-    return np.clip(np.divide(covariance, scale, out=np.zeros_like(covariance), where=usable), -1.0, 1.0)
+    return np.asarray(np.clip(np.divide(covariance, scale, out=np.zeros_like(covariance), where=usable), -1.0, 1.0))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from config.sections.base import LeakageStatus
-from training_assets.leakage.status import open_findings
+from training_assets.leakage.status import concerning, is_audited
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,10 @@ def leakage_lock(
     """
     if not block:
         return LockVerdict(True, ())
-    of_target = audit[_concerns(audit["target"], (target,))]
-    if of_target.empty:
+    if not is_audited(audit, target):
         return LockVerdict(allow_unknown, () if allow_unknown else (f"LEAKAGE: no audit of target {target}; materialize leakage_audit",))
-    mine = of_target[_concerns(of_target["symbol"], symbols) & _concerns(of_target["feature"], features)]
     shut = [LeakageStatus.BLOCKED] if allow_unknown else [LeakageStatus.BLOCKED, LeakageStatus.UNKNOWN]
-    findings = open_findings(mine)
+    findings = concerning(audit, target, symbols, features)
     findings = findings[findings["status"].isin(shut)]
     reasons = tuple(dict.fromkeys(f"LEAKAGE: {row.detector}: {row.message}" for row in findings.itertuples()))
     return LockVerdict(not reasons, reasons)
-
-
-def _concerns(column: "pd.Series[str]", names: Collection[str]) -> "pd.Series[bool]":
-    return column.isna() | column.isin(list(names))

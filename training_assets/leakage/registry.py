@@ -1,11 +1,39 @@
 """Every leakage detector, in the order they run."""
 
 from training_assets.leakage.base import Detector
-from training_assets.leakage.clocks import LABEL_KNOWN_AT_DECISION, LABEL_OVERLAP
-from training_assets.leakage.copies import NEAR_COPY
+from training_assets.leakage.clocks import LABEL_KNOWN_AT_DECISION, LABEL_OVERLAP, LOOKBACK_OVERLAP, TESTED_ROWS_TRAINED
+from training_assets.leakage.copies import NEAR_COPY, TARGET_COPY
+from training_assets.leakage.duplicates import DUPLICATE_ROWS, SYMBOL_COPY
+from training_assets.leakage.fitted import CANARIES_SELECTED, FULL_SAMPLE_SCALING, PREPROCESSING_WINDOW
+from training_assets.leakage.look_ahead import FEATURE_LOOK_AHEAD, LABEL_LOOK_AHEAD
+from training_assets.leakage.market_clock import CLOCK_OFFSET, FUTURE_BARS, STALE_BARS
+from training_assets.leakage.placebo import BARS_AHEAD, LEAD_LAG, PERMUTED_TARGET
+from training_assets.leakage.skill import DOMINANCE, SCORE_GAP, SINGLE_FEATURE_SKILL
+from training_assets.leakage.supplied import FORWARD_NAME, SELECTIVE_LABELS
 
 DETECTORS: tuple[Detector, ...] = (
+    FEATURE_LOOK_AHEAD,
+    LABEL_LOOK_AHEAD,
+    FORWARD_NAME,
+    FULL_SAMPLE_SCALING,
+    DUPLICATE_ROWS,
+    SYMBOL_COPY,
+    STALE_BARS,
+    FUTURE_BARS,
+    CLOCK_OFFSET,
+    BARS_AHEAD,
     LABEL_KNOWN_AT_DECISION,
     LABEL_OVERLAP,
+    LOOKBACK_OVERLAP,
+    TESTED_ROWS_TRAINED,
+    PREPROCESSING_WINDOW,
+    CANARIES_SELECTED,
+    SELECTIVE_LABELS,
+    TARGET_COPY,
     NEAR_COPY,
+    SINGLE_FEATURE_SKILL,
+    LEAD_LAG,
+    SCORE_GAP,
+    DOMINANCE,
+    PERMUTED_TARGET,
 )

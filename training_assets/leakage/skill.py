@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.sections.base import LeakageStatus, TaskType
-from training_assets.leakage.base import OR_ACCEPT, AuditContext, Detector, Finding, Scope, Taxonomy, Verdict, always, blocked, suspect
+from training_assets.leakage.base import OR_ACCEPT, AuditContext, Detector, Finding, Scope, Taxonomy, Verdict, blocked, suspect
 from training_assets.leakage.quick_ridge import QuickRidge
 from training_assets.metrics import area_under_curve, score_clustered_by_time
 
@@ -32,7 +32,7 @@ def is_predictable(context: AuditContext) -> bool:
 
 def single_feature_skill(context: AuditContext) -> Verdict:
     """Lower confidence bound of each feature's own AUC for the label's upper half, or for predictable labels what it leaves unexplained."""
-    correlations = np.abs(context.evidence.correlations(context.of_target.labels[context.evidence.rows, None])[:, 0])
+    correlations = np.abs(context.evidence.correlations(context.of_target.labels[context.evidence.rows, None])[:, 0]) * context.unproven
     return _predictable_field(context, correlations) if is_predictable(context) else _return_field(context, correlations)
 
 
@@ -120,7 +120,7 @@ def score_gap(context: AuditContext) -> Verdict:
     early = codes < np.median(codes)
     halves = np.stack([np.where(early, label, np.nan), np.where(early, np.nan, label)], axis=1)
     skill = np.abs(evidence.correlations(halves, own=True))
-    gaps = skill[:, 0] - skill[:, 1]
+    gaps = (skill[:, 0] - skill[:, 1]) * context.unproven
     findings = [
         blocked(
             names[feature],
@@ -142,7 +142,8 @@ def dominance(context: AuditContext, model: QuickRidge | None = None) -> Verdict
     if not np.isfinite(whole):
         return Verdict.unable("no fold has rows enough to score a model with and without a feature; supply more history")
     names, findings, worst = context.panel.feature_names, [], 0.0
-    for feature in np.argsort(-ridge.in_sample_losses(), kind="stable")[:N_DOMINANT]:
+    losses = np.where(context.unproven, ridge.in_sample_losses(), 0.0)
+    for feature in np.argsort(-losses, kind="stable")[: min(N_DOMINANT, int(context.unproven.sum()))]:
         others = np.delete(np.arange(len(names)), feature)
         without = float(ridge.scores(others)[0]) if others.size else 0.0
         jump = whole - without
@@ -173,8 +174,13 @@ def longest_lookback(context: AuditContext) -> int:
     return max((info.lookback_bars + info.lag_bars for info in context.panel.feature_infos), default=0)
 
 
+def has_unproven(context: AuditContext) -> bool:
+    """Whether any feature has to be judged by statistics."""
+    return bool(context.unproven.any())
+
+
 def _returns_only(context: AuditContext) -> bool:
-    return not is_predictable(context)
+    return has_unproven(context) and not is_predictable(context)
 
 
 SINGLE_FEATURE_SKILL = Detector(
@@ -184,7 +190,7 @@ SINGLE_FEATURE_SKILL = Detector(
     Scope.TARGET,
     LeakageStatus.BLOCKED,
     single_feature_skill,
-    always,
+    has_unproven,
 )
 SCORE_GAP = Detector(
     "score_gap",
@@ -195,6 +201,4 @@ SCORE_GAP = Detector(
     score_gap,
     _returns_only,
 )
-DOMINANCE = Detector(
-    "dominance", "one feature makes the model", Taxonomy.ILLEGITIMATE_FEATURES, Scope.TARGET, LeakageStatus.BLOCKED, dominance, _returns_only
-)
+DOMINANCE = Detector("dominance", "one feature makes the model", Taxonomy.ILLEGITIMATE_FEATURES, Scope.TARGET, LeakageStatus.BLOCKED, dominance, _returns_only)

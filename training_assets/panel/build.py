@@ -15,7 +15,7 @@ from config.sections.targets import TargetConfig
 from training_assets.panel.features.base import Feature
 from training_assets.panel.features.registry import FEATURES
 from training_assets.panel.features.view import MIN_SYMBOLS, BarView
-from training_assets.panel.panel import BAR_COLUMNS, Bars, FeatureInfo, FloatArray, Panel
+from training_assets.panel.panel import BAR_COLUMNS, Bars, FeatureInfo, FloatArray, Panel, TargetInfo
 from training_assets.panel.targets.registry import build_targets, check_purge
 from training_assets.panel.targets.supplied import supplied_target_names
 from training_assets.splits import holdout_start
@@ -66,6 +66,27 @@ class BuiltPanel:
 
     panel: Panel
     notes: PanelNotes
+
+
+@dataclass(frozen=True)
+class PanelOutline:
+    """What a panel would hold: names of its features, its targets, and what would be left out."""
+
+    feature_names: tuple[str, ...]
+    target_infos: tuple[TargetInfo, ...]
+    notes: PanelNotes
+
+
+def outline_panel(bars: Bars, config: Config) -> PanelOutline:
+    """What `build_panel` would build, features not computed; errors as there."""
+    supplied = supplied_features(bars, config.features, config.targets)
+    _check_names(config.features, bars.supplied_names)
+    chosen, left_out = choose_features(bars, config.features, supplied)
+    if not chosen and not supplied:
+        raise _nothing_left(bars)
+    target_infos, _, _ = build_targets(bars, config.targets)
+    check_purge(target_infos, config.splits)
+    return PanelOutline((*(feature.name for feature in chosen), *supplied), target_infos, PanelNotes(tuple(left_out)))
 
 
 def build_panel(bars: Bars, config: Config, data_hash: str, folder: Path | None = None) -> BuiltPanel:

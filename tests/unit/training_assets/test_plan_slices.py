@@ -12,12 +12,12 @@ from routing_assets.training_plan import training_plan_document
 from routing_assets.training_plan_files import write_training_plan
 from tests.panels import BINARY_TARGET, REGRESSION_TARGET, make_panel, symbol_job
 from training_assets.contracts import Route, Stage, TrainingJob, TrainingPlan, TrainingType
-from training_assets.leakage.status import AUDIT_COLUMNS
 from training_assets.outcomes import FamilyFailure
 from training_assets.plan_changes import blend_requests, changed_keys, parse_cursor, slice_versions, training_requests
 from training_assets.plan_reader import MASTER_PLAN_FILE, TrainingPlanError, document_id, plan_slices, read_master_plan, with_families
 from training_assets.stage_work import failure_line, stage_work
 
+READ_COLUMNS = ("target", "symbol", "feature", "detector", "statistic", "threshold", "status", "accepted", "message")  # what the lock reads of an audit
 PANEL = make_panel(n_symbols=3, n_bars=60)
 
 
@@ -42,7 +42,7 @@ def pair(symbol: str = "S000", target: str = REGRESSION_TARGET, families: tuple[
 
 def audit(*rows: tuple[object, ...]) -> pd.DataFrame:
     safe = [(target, None, None, "d", None, None, "SAFE", False, "") for target in (REGRESSION_TARGET, BINARY_TARGET)]
-    return pd.DataFrame([*safe, *rows], columns=list(AUDIT_COLUMNS))
+    return pd.DataFrame([*safe, *rows], columns=list(READ_COLUMNS))
 
 
 def test_a_plan_that_routing_wrote_is_read_by_training(tmp_path: Path) -> None:

@@ -235,6 +235,32 @@ def test_symbol_jobs_of_the_gpu_stage_are_stacked_and_fall_back_to_single_fits(p
     assert train(jobs, panel, tmp_path, stage=Stage.CPU, families=TINY_FAMILIES) == []
 
 
+def test_stacked_nets_are_the_same_bytes_for_a_run_a_backfill_in_parts_and_a_resumed_run(tmp_path: Path) -> None:
+    panel = make_panel(4, 400, late_starts={2: 120})
+    jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, ("MLP",), stage=Stage.GPU) for symbol in panel.symbols]
+    quick = {"training": {"hyperparameters": {"MLP": {"epochs": 4, "hidden": 8}}}}
+    train(jobs, panel, tmp_path / "run", stage=Stage.GPU, **quick)
+    whole = model_bytes(tmp_path / "run")
+    assert len({name.split("/")[1] for name in whole}) == 4
+    for part in ([jobs[3]], [jobs[1], jobs[0]], [jobs[2]]):
+        train(part, panel, tmp_path / "backfill", stage=Stage.GPU, **quick)
+    assert model_bytes(tmp_path / "backfill") == whole
+    train(jobs[1:3], panel, tmp_path / "resumed", stage=Stage.GPU, **quick)
+    assert [outcome.cached for outcome in train(jobs, panel, tmp_path / "resumed", stage=Stage.GPU, **quick)] == [False, True, True, False]
+    assert model_bytes(tmp_path / "resumed") == whole
+
+
+def test_a_net_that_cannot_be_fitted_fails_alone_and_leaves_the_rest_of_its_stack(tmp_path: Path) -> None:
+    panel = make_panel(3, 400)
+    labels = panel.labels.copy()
+    labels[0, panel.rows_of("S001")] = np.where(np.isfinite(labels[0, panel.rows_of("S001")]), 1.0, np.nan)
+    jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, ("MLP",), stage=Stage.GPU) for symbol in panel.symbols]
+    quick = {"training": {"hyperparameters": {"MLP": {"epochs": 2, "hidden": 8}}}}
+    outcomes = train(jobs, replace(panel, labels=labels), tmp_path, stage=Stage.GPU, **quick)
+    assert [len(outcome.models) for outcome in outcomes] == [1, 0, 1]
+    assert "1 distinct value" in outcomes[1].failures[0].error
+
+
 def test_no_model_folder_holds_a_format_that_runs_code(panel: Panel, tmp_path: Path) -> None:
     train([pooled_job(panel, REGRESSION_TARGET, ("Ridge", "LightGBM", "XGBoost"))], panel, tmp_path)
     paths = [path for path in (tmp_path / "models").rglob("*") if path.is_file()]

@@ -22,11 +22,12 @@ from training_assets.families.nets.preparation import Prepared
 from training_assets.families.nets.rows import RowStore, store_rows
 from training_assets.families.nets.spec import FROZEN, NET, Net, Weight
 
-# A model with few rows takes smaller batches, down to this many rows, so that an epoch still makes several updates.
-MIN_BATCH_ROWS = 32
+# A model with few rows takes smaller batches, so that an epoch still makes several updates; in steps of this many rows, so that models of
+# about one length share a batch size and with it a stack.
+BATCH_STEP_ROWS = 32
 MIN_BATCHES_AN_EPOCH = 8
-# Inputs held at a time while the inner rows are scored, in numbers over the whole stack.
-EVALUATION_NUMBERS = 4_000_000
+# Inner rows scored at a time. A constant, and not what memory would hold: how a sum is cut decides its last digits.
+EVALUATION_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -188,13 +189,11 @@ class _Stack:
     def _inner_losses(self) -> list[float]:
         spans = torch.tensor([self.store.inner[model] for model in self.active], device=self.device)
         longest = int(spans[:, 1].max())
-        numbers = len(self.active) * self.net.shape.n_inputs * (self.store.window or 1)
-        chunk = max(1, EVALUATION_NUMBERS // numbers)
         p = self._parameters()
         total = torch.zeros(len(self.active), device=self.device)
         weight = torch.zeros(len(self.active), device=self.device)
-        for start in range(0, longest, chunk):
-            steps = torch.arange(start, min(start + chunk, longest), device=self.device)
+        for start in range(0, longest, EVALUATION_ROWS):
+            steps = torch.arange(start, start + EVALUATION_ROWS, device=self.device)
             live = steps < spans[:, 1:]
             inputs, truth = self.store.read(torch.where(live, spans[:, :1] + steps, 0), live.float())
             total += (row_losses(self.net.shape.task_type, self.net.outputs(p, inputs), truth) * truth.weight).sum(dim=1)
@@ -203,8 +202,8 @@ class _Stack:
 
 
 def batch_size(n_rows: int, batch_rows: int) -> int:
-    """Rows a batch of a model with `n_rows` rows."""
-    return min(batch_rows, n_rows, max(MIN_BATCH_ROWS, -(-n_rows // MIN_BATCHES_AN_EPOCH)))
+    """Rows a batch of a model with `n_rows` rows: at most `batch_rows`, and for short ones a multiple of `BATCH_STEP_ROWS`."""
+    return min(batch_rows, max(1, n_rows // (BATCH_STEP_ROWS * MIN_BATCHES_AN_EPOCH)) * BATCH_STEP_ROWS)
 
 
 def unpack(layout: dict[str, Weight], flats: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from config.sections.base import TaskType
 from training_assets.contracts import Stage
-from training_assets.families.base import Family, FitError, FitRequest, Sample, sample_from_arrays
+from training_assets.families.base import Family, FitError, FitRequest, FittedModel, Sample, sample_from_arrays
 from training_assets.families.mlp import MLPNet
 from training_assets.families.nets.spec import Inputs, Truth
 from training_assets.families.registry import FAMILIES
@@ -117,6 +117,27 @@ def test_stacked_nets_equal_nets_fitted_alone_on_ragged_symbols(name: str) -> No
         assert stacked.fit_details["epochs"] == alone.fit_details["epochs"]
         assert stacked.fit_details["best_epoch"] == alone.fit_details["best_epoch"]
         np.testing.assert_allclose(stacked.predict(request.inner), alone.predict(request.inner), atol=STACK_TOLERANCE * float(request.train.y.std()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_bytes_of_a_stacked_net_do_not_depend_on_its_neighbours(name: str, tmp_path: Path) -> None:
+    """Ragged rows, several batch sizes, neighbours that stop earlier and later, and none."""
+    many = FAMILIES[name].fit_many
+    assert many is not None
+    requests = [
+        replace(_quick(TaskType.REGRESSION, n_rows, seed), hyperparameters={**QUICK, "epochs": 4, "patience": 1})
+        for seed, n_rows in enumerate((400, 250, 900, 613, 401))
+    ]
+    whole = [_saved(model, tmp_path / f"whole{place}") for place, model in enumerate(many(requests))]
+    for group in ((0,), (2, 1), (4, 3, 0)):
+        models = many([requests[place] for place in group])
+        assert [_saved(model, tmp_path / f"{group}{place}") for place, model in zip(group, models, strict=True)] == [whole[place] for place in group]
+
+
+def _saved(model: FittedModel, folder: Path) -> dict[str, bytes]:
+    folder.mkdir()
+    model.save(folder)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 class NetShortOfMemory(MLPNet):

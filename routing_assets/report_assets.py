@@ -1,0 +1,51 @@
+"""The routing report in the asset graph: the one asset that reads the holdout, after everything else.
+
+Belongs here: fetching what the report stands on and writing its three forms. Does not: any score or sentence (`report` and its helpers).
+"""
+
+import dagster as dg
+import pandas as pd
+
+from resources.artifact_store import content_version, write_value
+from resources.files import write_atomically
+from resources.settings import Settings
+from routing_assets.assets import CANDIDATES_PATH, ROUTING_PLAN_PATH, routing_plan
+from routing_assets.candidates_table import read_candidates
+from routing_assets.plan_documents import read_routing_plan
+from routing_assets.report import build_report
+from routing_assets.report_html import report_html
+from routing_assets.report_markdown import report_markdown
+from training_assets.assets import CODE_VERSION, OWNERS
+from training_assets.panel.panel import Panel
+
+REPORT_PATH = "METRICS/routing_report"
+
+
+@dg.asset(group_name="report", kinds={"html"}, owners=OWNERS, code_version=CODE_VERSION, deps=[routing_plan])
+def routing_report(
+    panel: Panel, feature_selection: pd.DataFrame, leakage_audit: pd.DataFrame, stability: pd.DataFrame, model_leaderboard: pd.DataFrame, settings: Settings
+) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """What the routes were worth on the holdout: routed against always pooled, always local, both, and the best in hindsight."""
+    report = build_report(
+        panel,
+        read_routing_plan(settings.output / ROUTING_PLAN_PATH, panel.data_hash),
+        read_candidates(settings.output / CANDIDATES_PATH),
+        feature_selection,
+        leakage_audit,
+        stability,
+        None if model_leaderboard.empty else model_leaderboard,
+        settings.load(),
+    )
+    place = settings.output / REPORT_PATH
+    write_value(place.with_suffix(".parquet"), report.table)
+    write_atomically(place.with_suffix(".md"), report_markdown(report))
+    write_atomically(place.with_suffix(".html"), report_html(report))
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(content_version(report.table)),
+        metadata={
+            "dagster/row_count": len(report.table),
+            "n_models": len(model_leaderboard),
+            "verdicts": dg.MetadataValue.md("\n".join(f"- {verdict}" for verdict in report.verdicts)),
+            "page": dg.MetadataValue.path(str(place.with_suffix(".html"))),
+        },
+    )

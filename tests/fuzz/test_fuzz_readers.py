@@ -1,0 +1,180 @@
+"""Fuzzers of everything that reads what others wrote: settings, plans, candidates. Each either gives a value or its own error, and nothing else.
+
+`make fuzz` runs them for longer (the hypothesis profile `fuzz`).
+"""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from config.load import ConfigError, known_keys, load_config, parse_yaml, validate_config
+from config.schema import Config
+from routing_assets.candidates_table import CandidatesError, candidates_from_table, read_candidates
+from routing_assets.contracts import CANDIDATE_COLUMNS, CANDIDATE_SCHEMA, MODES, VOCABULARIES
+from routing_assets.plan_documents import PlanError, content_hash, read_routing_plan
+from routing_assets.training_plan_files import MASTER, load_training_plan
+from training_assets.plan_reader import TrainingPlanError, read_master_plan
+
+in_a_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4), max_leaves=12)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.text(max_size=200) | st.text(alphabet="ab:-[]{}&*!|>'\"#,? \n\t%@`", max_size=120))
+def test_any_text_is_yaml_or_a_named_error(text: str) -> None:
+    try:
+        parse_yaml(text, "somewhere")
+    except ConfigError as error:
+        assert str(error).startswith("somewhere: ")
+
+
+@given(st.dictionaries(st.sampled_from([*Config.model_fields, "other"]), values, max_size=3))
+def test_any_sections_are_settings_or_named_errors(sections: dict[str, Any]) -> None:
+    try:
+        validate_config(sections)
+    except ConfigError as error:
+        assert str(error)
+
+
+@given(st.sampled_from(known_keys()) | st.text(max_size=20), st.text(max_size=30))
+def test_any_override_is_taken_or_a_named_error(key: str, value: str) -> None:
+    try:
+        load_config(overrides=[f"{key}={value}"])
+    except ConfigError as error:
+        assert str(error)
+
+
+JOB = {
+    "job_id": "a",
+    "target": "t_5d",
+    "symbol": "A",
+    "symbols": None,
+    "route": "ROUTE_SYMBOL_SPECIFIC",
+    "training_type": "symbol_specific",
+    "stage_families": {"cpu": ["Ridge"]},
+    "model_families": ["Ridge"],
+    "priority": 2,
+    "feature_set_id": "f",
+    "features": ["x"],
+    "estimated_samples": 10,
+    "reason": "r",
+    "metadata": {},
+}
+
+
+def sealed(document: dict[str, Any]) -> bytes:
+    document["metadata"]["plan_id"] = content_hash(document)
+    return json.dumps(document).encode()
+
+
+MASTER_BYTES = sealed({"metadata": {"schema_version": "1", "data_hash": "d"}, "jobs": [JOB], "summary": {}})
+
+
+def assert_plan_or_error(folder: Path) -> None:
+    for read, error in ((load_training_plan, PlanError), (read_master_plan, TrainingPlanError)):
+        try:
+            read(folder)
+        except error as refused:  # type: ignore[misc]
+            assert MASTER in str(refused)
+    try:
+        read_routing_plan(folder / MASTER)
+    except PlanError as refused:
+        assert MASTER in str(refused)
+
+
+@in_a_folder
+@given(st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=4), st.integers(0, 20)), min_size=1, max_size=5))
+def test_damaged_plan_bytes_are_refused(tmp_path: Path, edits: list[tuple[float, bytes, int]]) -> None:
+    content = MASTER_BYTES
+    for place, inserted, removed in edits:
+        start = int(place * len(content))
+        content = content[:start] + inserted + content[start + removed :]
+    (tmp_path / MASTER).write_bytes(content)
+    assert_plan_or_error(tmp_path)
+    try:
+        changed = json.loads(content) != json.loads(MASTER_BYTES)
+    except ValueError:
+        changed = True
+    if changed:
+        with pytest.raises(PlanError):
+            load_training_plan(tmp_path)
+
+
+@in_a_folder
+@given(st.sampled_from([*JOB, "other"]), json_values)
+def test_any_value_in_a_sealed_job_is_read_or_refused_by_name(tmp_path: Path, field: str, value: Any) -> None:
+    document = {"metadata": {"schema_version": "1", "data_hash": "d"}, "jobs": [{**JOB, field: value}], "summary": {}}
+    (tmp_path / MASTER).write_bytes(sealed(document))
+    assert_plan_or_error(tmp_path)
+
+
+@in_a_folder
+@given(
+    st.fixed_dictionaries(
+        {"metadata": st.dictionaries(st.text(max_size=8), json_values, max_size=3)},
+        optional={"jobs": json_values, "summary": json_values, "targets": json_values},
+    )
+)
+def test_any_sealed_document_is_read_or_refused_by_name(tmp_path: Path, document: dict[str, Any]) -> None:
+    document["metadata"]["schema_version"] = "1"
+    (tmp_path / MASTER).write_bytes(sealed(document))
+    assert_plan_or_error(tmp_path)
+
+
+words = st.sampled_from(["A", "t", "", "CROSS_SECTIONAL", "SYMBOL_SPECIFIC", *(word for known in VOCABULARIES.values() for word in known)]) | st.text(
+    max_size=8
+)
+cells = st.none() | st.integers(-3, 3) | st.floats() | words
+columns_of_cells = st.lists(st.tuples(st.sampled_from([*CANDIDATE_COLUMNS, "scores", "note"]), st.lists(cells, min_size=3, max_size=3)), max_size=8)
+
+
+@given(columns_of_cells, st.lists(st.sampled_from(MODES), min_size=3, max_size=3))
+def test_any_table_is_candidates_or_a_named_error(columns: list[tuple[str, list[Any]]], modes: list[str]) -> None:
+    arrays, names = [pa.array(["t1", "t2", "t3"]), pa.array(modes)], ["target", "mode"]
+    for name, content in columns:
+        kinds = {type(item) for item in content if item is not None}
+        plain = content if len(kinds) <= 1 else [None if item is None else str(item) for item in content]
+        arrays.append(pa.array(plain))
+        names.append(name)
+    try:
+        candidates = candidates_from_table(pa.Table.from_arrays(arrays, names=names), "here")
+    except CandidatesError as error:
+        assert str(error).startswith("here: ")
+    else:
+        assert candidates.table.column_names == list(CANDIDATE_COLUMNS)
+
+
+def candidate_bytes() -> bytes:
+    sink = io.BytesIO()
+    rows = [{"target": "t", "mode": "CROSS_SECTIONAL"}, {"target": "t", "mode": "SYMBOL_SPECIFIC", "symbol": "A", "score": 0.5}]
+    pq.write_table(pa.Table.from_pylist(rows, schema=CANDIDATE_SCHEMA), sink)
+    return sink.getvalue()
+
+
+CANDIDATE_BYTES = candidate_bytes()
+
+
+@in_a_folder
+@given(st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=4), st.integers(0, 20)), min_size=1, max_size=5))
+def test_a_damaged_candidates_file_is_read_or_refused_by_name(tmp_path: Path, edits: list[tuple[float, bytes, int]]) -> None:
+    content = CANDIDATE_BYTES
+    for place, inserted, removed in edits:
+        start = int(place * len(content))
+        content = content[:start] + inserted + content[start + removed :]
+    (tmp_path / "given.parquet").write_bytes(content)
+    try:
+        read_candidates(tmp_path / "given.parquet")
+    except CandidatesError as error:
+        assert "given.parquet" in str(error)

@@ -1,0 +1,78 @@
+"""Bad input at the real command: every case ends with the promised status and a message that names place, value and mend; nothing is half done.
+
+Belongs here: what a user meets. Does not: the readers' and parsers' own cases (`tests/unit`), which some of these reuse.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from config.load import ConfigError, known_keys, load_config
+from tests.pipeline.bad_market import SOURCE_CASES, SYMBOL_CASES
+from tests.pipeline.bad_settings import SETTING_CASES
+from tests.pipeline.command import Answer, bars, everything, switchyard, write_config
+
+MAX_LINES = 40
+
+
+def assert_told(answer: Answer, status: int, words: tuple[str, ...]) -> None:
+    """The promised status, each word in the message, no traceback, few lines, nothing that steers a terminal."""
+    assert answer.status == status, answer.err
+    for word in words:
+        assert word in answer.err
+    assert "Traceback" not in answer.out + answer.err
+    assert len(answer.err.splitlines()) <= MAX_LINES
+    assert all(line.isprintable() for line in answer.err.splitlines())
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Path:
+    """A folder with the usable symbol GOOD."""
+    folder = tmp_path / "bars"
+    folder.mkdir()
+    bars(60).to_parquet(folder / "GOOD.parquet")
+    return folder
+
+
+@pytest.mark.parametrize("case", SYMBOL_CASES)
+def test_a_bad_symbol_is_told_and_the_good_one_is_used(market: Path, case: str) -> None:
+    SYMBOL_CASES[case].write(market)
+    answer = switchyard("validate", "--data-dir", market, "--output-dir", market.parent / "out", *SYMBOL_CASES[case].options)
+    assert_told(answer, SYMBOL_CASES[case].status, SYMBOL_CASES[case].words)
+    assert "bars: " in answer.out
+    assert not (market.parent / "out").exists()
+
+
+@pytest.mark.parametrize("case", SOURCE_CASES)
+def test_a_source_of_which_nothing_can_be_used_starts_nothing(market: Path, case: str) -> None:
+    SOURCE_CASES[case].write(market)
+    before = everything(market)
+    answer = switchyard("validate", "--data-dir", market, "--output-dir", market.parent / "out", *SOURCE_CASES[case].options)
+    assert_told(answer, SOURCE_CASES[case].status, SOURCE_CASES[case].words)
+    assert answer.out == ""
+    assert not (market.parent / "out").exists()
+    assert everything(market) == before
+
+
+@pytest.mark.parametrize("case", SETTING_CASES)
+def test_a_bad_setting_is_told_with_its_place_and_value(tmp_path: Path, case: str) -> None:
+    given = SETTING_CASES[case]
+    folder = write_config(tmp_path / "config", given.text or "seed: 0\n")
+    answer = switchyard("validate", "--output-dir", tmp_path / "out", "--config-dir", folder, *given.options)
+    assert_told(answer, 2, given.words)
+    assert answer.out == ""
+    assert not (tmp_path / "out").exists()
+
+
+LEAVES = [key for key in known_keys() if not any(other.startswith(f"{key}.") for other in known_keys())]
+
+
+@pytest.mark.parametrize("key", LEAVES)
+def test_every_setting_refuses_a_value_of_another_type_by_name(key: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(overrides=[f"{key}=[[{{}}]]"])
+    assert f"--set: {key}" in str(raised.value)
+
+
+def test_the_catalogue_is_not_small() -> None:
+    assert len(SYMBOL_CASES) + len(SOURCE_CASES) + len(SETTING_CASES) >= 130

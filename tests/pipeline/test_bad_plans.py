@@ -1,0 +1,202 @@
+"""Bad plans, candidates and commands at the real command: a plan fails closed, a table is refused before anything runs, a wrong word is told."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from routing_assets.contracts import CANDIDATE_SCHEMA
+from routing_assets.plan_documents import content_hash
+from tests.pipeline.command import everything, leftovers, results, switchyard, write_config, write_market
+from tests.pipeline.test_bad_input import assert_told
+
+MASTER = Path("globals/training_plan/master_training_plan.json")
+CANDIDATES = Path("METRICS/routing_candidates.parquet")
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with bars, configuration and the output of a plan."""
+    root = tmp_path_factory.mktemp("planned")
+    write_market(root / "bars")
+    write_config(root / "config")
+    answer = switchyard("plan", *common(root))
+    assert answer.status == 0, answer.err
+    return root
+
+
+def common(root: Path) -> tuple[object, ...]:
+    return ("--data-dir", root / "bars", "--config-dir", root / "config", "--output-dir", root / "out")
+
+
+@pytest.fixture
+def copied(planned: Path, tmp_path: Path) -> Iterator[Path]:
+    """The same, to be spoiled."""
+    shutil.copytree(planned, tmp_path / "copy")
+    yield tmp_path / "copy"
+
+
+def replaced(change: Callable[[dict[str, Any]], Any], sealed: bool = True) -> Callable[[Path], None]:
+    """The master plan changed, and its id made to match where `sealed`: what a forger or a buggy tool would write."""
+
+    def write(path: Path) -> None:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        change(document)
+        if sealed:
+            document["metadata"]["plan_id"] = content_hash(document)
+        path.write_text(json.dumps(document), encoding="utf-8")
+
+    return write
+
+
+def rename_symbol(document: dict[str, Any]) -> None:
+    job = next(job for job in document["jobs"] if job["symbol"])
+    job["symbol"], job["job_id"] = "GONE", "other"
+
+
+BAD_PLANS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
+    "missing": (lambda path: path.unlink(), ("master_training_plan.json", "missing")),
+    "empty": (lambda path: path.write_bytes(b""), ("empty",)),
+    "spaces": (lambda path: path.write_bytes(b" \n"), ("empty",)),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), ("not JSON",)),
+    "no text": (lambda path: path.write_bytes(b"\xff\xfe\x00"), ("not JSON",)),
+    "a list": (lambda path: path.write_text("[]"), ("not such a plan", "metadata, jobs, summary")),
+    "deep": (lambda path: path.write_text("[" * 100_000), ("not JSON",)),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), ("master_training_plan.json",)),
+    "another schema": (replaced(lambda plan: plan["metadata"].update(schema_version="99")), ("schema_version '99'", "expected '1'")),
+    "tampered": (replaced(lambda plan: plan["jobs"][0].update(priority=9), sealed=False), ("tampered or cut", "plan_id")),
+    "a job taken out": (replaced(lambda plan: plan["jobs"].pop(), sealed=False), ("tampered or cut",)),
+    "no jobs": (replaced(lambda plan: plan["jobs"].clear()), ("no jobs",)),
+    "jobs as text": (replaced(lambda plan: plan.update(jobs="all")), ("a job is not as the schema wants it",)),
+    "an unknown route": (replaced(lambda plan: plan["jobs"][0].update(route="ROUTE_SIDEWAYS")), ("ROUTE_SIDEWAYS",)),
+    "an unknown stage": (replaced(lambda plan: plan["jobs"][0].update(stage_families={"tpu": ["Ridge"]})), ("tpu",)),
+    "a field missing": (replaced(lambda plan: plan["jobs"][0].pop("features")), ("features",)),
+    "a job twice": (replaced(lambda plan: plan["jobs"].append(plan["jobs"][0])), ("two jobs share an id",)),
+    "other data": (replaced(lambda plan: plan["metadata"].update(data_hash="0" * 16)), ("made from other data",)),
+}
+
+
+@pytest.mark.parametrize("case", BAD_PLANS)
+def test_a_bad_plan_trains_nothing(copied: Path, case: str) -> None:
+    spoil, words = BAD_PLANS[case]
+    spoil(copied / "out" / MASTER)
+    answer = switchyard("train", "--training-plan-dir", (copied / "out" / MASTER).parent, *common(copied))
+    assert_told(answer, 2, words)
+    assert not (copied / "out" / "models").exists()
+    assert leftovers(copied / "out") == []
+
+
+def test_a_plan_that_names_a_symbol_that_is_gone_fails_for_it_alone(copied: Path) -> None:
+    replaced(rename_symbol)(copied / "out" / MASTER)
+    answer = switchyard("train", "--families", "Ridge", *common(copied))
+    assert_told(answer, 1, ("GONE",))
+    assert len(list((copied / "out" / "models").rglob("model_card.json"))) >= 7
+
+
+def test_a_plan_is_not_used_on_other_data(copied: Path) -> None:
+    shutil.rmtree(copied / "bars")
+    write_market(copied / "bars", n_bars=390)
+    answer = switchyard("train", *common(copied))
+    assert_told(answer, 2, ("made from other data",))
+    assert not (copied / "out" / "models").exists()
+
+
+def column(name: str, value: object, row: int = 1) -> Callable[[pa.Table], pa.Table]:
+    def change(table: pa.Table) -> pa.Table:
+        values = table.column(name).to_pylist()
+        values[row] = value
+        kind = table.schema.field(name).type if not isinstance(value, str) or pa.types.is_string(table.schema.field(name).type) else pa.string()
+        values = [None if item is None else str(item) for item in values] if kind == pa.string() else values
+        return table.set_column(table.schema.get_field_index(name), name, pa.array(values, kind))
+
+    return change
+
+
+BAD_CANDIDATES: dict[str, tuple[Callable[[pa.Table], pa.Table], tuple[str, ...]]] = {
+    "no rows": (lambda table: table.slice(0, 0), ("no rows",)),
+    "no target column": (lambda table: table.drop_columns(["target"]), ("'target' is missing",)),
+    "a column nearly of ours": (
+        lambda table: table.rename_columns(["p_vlaue" if n == "p_value" else n for n in table.column_names]),
+        ("did you mean 'p_value'",),
+    ),
+    "a column twice": (lambda table: table.append_column("score", table.column("score")), ("stands 2 times",)),
+    "an unknown mode": (column("mode", "CROSS_SECTION"), ("row 1", "'CROSS_SECTION'", "did you mean CROSS_SECTIONAL?")),
+    "an unknown task": (column("task_type", "REGRESION"), ("row 1", "did you mean REGRESSION?")),
+    "an unknown stability": (column("stability", "SOLID"), ("stability", "SOLID")),
+    "an unknown leakage status": (column("leakage_status", "safe"), ("leakage_status", "'safe'")),
+    "an infinite score": (column("score", float("inf")), ("'score', row 1", "not finite")),
+    "a score that is text": (column("score", "high"), ("'score'", "expected double")),
+    "a p-value above 1": (column("p_value", 1.5), ("'p_value', row 1", "1.5 > 1")),
+    "a negative sample": (column("sample_size", -3), ("'sample_size', row 1", "-3 < 0")),
+    "no target name": (column("target", None), ("'target', row 1",)),
+    "no symbol on a local row": (column("symbol", None), ("'symbol', row 1",)),
+    "a symbol on a pooled row": (column("symbol", "AAA", 0), ("'symbol', row 0", "CROSS_SECTIONAL row has no symbol")),
+    "a row twice": (lambda table: pa.concat_tables([table, table.slice(1, 1)]), ("repeats row 1",)),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CANDIDATES)
+def test_a_bad_candidates_table_is_refused_before_anything_runs(planned: Path, tmp_path: Path, case: str) -> None:
+    change, words = BAD_CANDIDATES[case]
+    table = pq.read_table(planned / "out" / CANDIDATES).cast(CANDIDATE_SCHEMA)
+    pq.write_table(change(table), tmp_path / "given.parquet")
+    before = everything(planned / "out")
+    answer = switchyard("plan", "--candidates", tmp_path / "given.parquet", *common(planned))
+    assert_told(answer, 2, ("given.parquet", *words))
+    assert everything(planned / "out") == before
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"", "not a readable parquet"), (b"target,mode\n", "not a readable parquet"), (b"PAR1PAR1", "not a readable parquet")]
+)
+def test_a_file_that_is_no_table_is_refused(planned: Path, tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "given.parquet").write_bytes(content)
+    assert_told(switchyard("plan", "--candidates", tmp_path / "given.parquet", *common(planned)), 2, ("given.parquet", words))
+
+
+BAD_COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "no command": ((), ("COMMAND",)),
+    "an unknown command": (("fly",), ("'fly'", "choose from")),
+    "explain without a target": (("explain",), ("target",)),
+    "explain an unknown target": (("explain", "volatility_ris_5d"), ("did you mean 'volatility_rise_5d'?",)),
+    "explain an unknown symbol": (("explain", "volatility_rise_5d", "AAB"), ("no symbol 'AAB'", "did you mean")),
+    "what-if without a change": (("what-if",), ("nothing to change", "--set")),
+    "what-if with an unknown key": (("what-if", "--set", "routing.max_q=1"), ("unknown key 'routing.max_q'",)),
+    "train an unknown target": (("train", "--targets", "nothing"), ("no job of the plan has target 'nothing'", "volatility_rise_5d")),
+    "train an unknown family": (("train", "--families", "LSTM"), ("no job of the plan has family 'LSTM'", "Ridge")),
+    "train from a folder without a plan": (("train", "--training-plan-dir", "/nowhere"), ("/nowhere/master_training_plan.json: missing",)),
+    "predict for an unknown symbol": (("predict", "--symbols", "ZZZ"), ("no job of the plan has symbol 'ZZZ'", "AAA")),
+    "plan with a table that is not there": (("plan", "--candidates", "/nowhere.parquet"), ("/nowhere.parquet: no such file",)),
+    "plan on data that are not there": (("plan", "--data-dir", "/nowhere"), ("data.path /nowhere is not there",)),
+    "a user interface on no port": (("ui", "--port", "99999"), ("99999 is no port",)),
+}
+
+
+@pytest.mark.parametrize("case", BAD_COMMANDS)
+def test_a_wrong_command_is_told_and_changes_nothing(planned: Path, case: str) -> None:
+    words, expected = BAD_COMMANDS[case]
+    places = tuple(place for place in common(planned) if words and words[0] in ("plan", "train", "predict", "validate"))
+    before = results(planned / "out")
+    given = (*words, *places[2:]) if "--data-dir" in words else (*words, *(places or (common(planned)[4:] if len(words) > 1 or words == ("what-if",) else ())))
+    assert_told(switchyard(*given), 2, expected)
+    assert results(planned / "out") == before
+
+
+@pytest.mark.parametrize("command", ["explain volatility_rise_5d", "what-if --set seed=1", "predict", "train", "diff {out} {out}"])
+def test_a_command_without_a_plan_says_how_to_make_one(tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = switchyard(*command.format(out=tmp_path / "out").split(), *(() if "diff" in command else ("--output-dir", tmp_path / "out")))
+    assert_told(answer, 2, ("switchyard ",))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_is_a_file_is_told_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine", encoding="utf-8")
+    assert_told(switchyard("plan", "--output-dir", tmp_path / "out"), 2, (f"output folder {tmp_path / 'out'} cannot be written", "--output-dir"))
+    assert_told(switchyard("plan", "--output-dir", tmp_path / "out" / "deeper"), 2, ("cannot be written: Not a directory",))
+    assert (tmp_path / "out").read_text(encoding="utf-8") == "mine"

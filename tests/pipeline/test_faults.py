@@ -1,0 +1,190 @@
+"""Faults: kills at random moments, a full disk, a fit that hangs, workers that die, two runs at once. A rerun resumes, and ends as if nothing had been.
+
+`SWITCHYARD_FAULT_KILLS` sets the number of kills (default 4); their moments come from the seed in `SWITCHYARD_FAULT_SEED`.
+"""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from resources.instance import open_instance
+from resources.output_lock import LOCK_FILE, OutputError, clear_leftovers, output_locked, output_shared
+from tests.pipeline.command import (
+    Answer,
+    command_line,
+    leftovers,
+    process_environment,
+    results,
+    start_process,
+    switchyard,
+    switchyard_process,
+    write_config,
+    write_market,
+)
+
+KILLS = int(os.environ.get("SWITCHYARD_FAULT_KILLS", "4"))
+SEED = int(os.environ.get("SWITCHYARD_FAULT_SEED", "0"))
+STAGES = ("market_bars", "panel", "routing_candidates", "routing_plan", "training_plan", "cross_sectional_models", "symbol_models", "blended_models")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Bars, configuration, and the output of an undisturbed run."""
+    root = tmp_path_factory.mktemp("faults")
+    write_market(root / "bars")
+    write_config(root / "config")
+    answer = switchyard("run", *given(root), "--output-dir", root / "undisturbed")
+    assert answer.status == 0, answer.err
+    return root
+
+
+def given(root: Path) -> tuple[object, ...]:
+    return ("--data-dir", root / "bars", "--config-dir", root / "config")
+
+
+def kill_after(process: subprocess.Popen[str], stage: str, seconds: float) -> str | None:
+    """Kill a command and its workers some time after it has told that a stage is done; returns what it had told, None if it ended first."""
+    told = ""
+    assert process.stderr is not None
+    for line in process.stderr:
+        told += line
+        if line.startswith(stage):
+            break
+    time.sleep(seconds)
+    ended = process.poll() is not None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return None if ended else told
+
+
+def assert_readers_see_whole_files(output: Path) -> None:
+    """What a reader finds after a kill is readable, or not there."""
+    for path in output.rglob("*.json"):
+        if not any(part.startswith(".") for part in path.relative_to(output).parts):
+            json.loads(path.read_text(encoding="utf-8"))
+    for folder in output.glob("models/*/*/*"):
+        if not folder.name.startswith("."):
+            assert (folder / "model_card.json").is_file()
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_a_run_that_is_killed_goes_on_and_ends_as_an_undisturbed_one(world: Path, tmp_path: Path, number: int) -> None:
+    moments = random.Random(f"{SEED}-{number}")
+    output, arguments = tmp_path / "out", (*given(world), "--workers", 1 + number % 2)
+    stage = STAGES[(number * 3) % len(STAGES)] if number < len(STAGES) else moments.choice(STAGES)
+    process = start_process("run", *arguments, "--output-dir", output)
+    told = kill_after(process, stage, moments.uniform(0.0, 0.4))
+    assert told is not None, f"the run ended before it could be killed after {stage}"
+    assert_readers_see_whole_files(output)
+    again = switchyard("run", *arguments, "--output-dir", output)
+    assert again.status == 0, again.err
+    assert results(output) == results(world / "undisturbed")
+    assert leftovers(output) == []
+    with open_instance(output) as instance:
+        assert {run.status.value for run in instance.get_runs()} <= {"SUCCESS", "FAILURE"}
+
+
+def test_a_model_that_was_finished_before_the_kill_is_not_trained_again(world: Path, tmp_path: Path) -> None:
+    process = start_process("run", *given(world), "--output-dir", tmp_path / "out")
+    assert kill_after(process, "symbol_models", 0.0) is not None
+    finished = len([card for card in (tmp_path / "out" / "models").rglob("model_card.json") if ".writing-" not in str(card)])
+    assert finished >= 10  # two families for two pooled jobs and six local ones, and perhaps some blends
+    again = switchyard("run", *given(world), "--output-dir", tmp_path / "out", "--json")
+    assert json.loads(again.out)["n_cached"] >= finished
+
+
+def limited(bytes_a_file: int, *words: object) -> Answer:
+    """The command in a process that cannot write more than this into a file, as on a full disk."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write then fails with an error, as on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_a_file, bytes_a_file))
+
+    done = subprocess.run(command_line(*words), capture_output=True, text=True, env=process_environment(), preexec_fn=limit, timeout=120, check=False)
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("kilobytes", [0, 20, 300])
+def test_a_full_disk_is_told_and_a_rerun_goes_on(world: Path, tmp_path: Path, kilobytes: int) -> None:
+    answer = limited(kilobytes * 1024, "run", *given(world), "--output-dir", tmp_path / "out")
+    assert answer.status in (1, 2)
+    assert "Traceback" not in answer.err
+    assert len(answer.err.splitlines()) < 60
+    assert_readers_see_whole_files(tmp_path / "out")
+    assert switchyard("run", *given(world), "--output-dir", tmp_path / "out").status == 0
+    assert results(tmp_path / "out") == results(world / "undisturbed")
+
+
+def test_a_family_that_takes_too_long_costs_only_itself(world: Path, tmp_path: Path) -> None:
+    slow = ("--set", "training.fit_timeout_seconds=1", "--set", "training.hyperparameters={LightGBM: {n_rounds: 100000, patience_rounds: 100000}}")
+    answer = switchyard("run", *given(world), *slow, "--targets", "volatility_rise_5d", "--symbols", "AAA", "--output-dir", tmp_path / "out")
+    cards = [json.loads(path.read_text(encoding="utf-8"))["family"] for path in (tmp_path / "out" / "models").rglob("model_card.json")]
+    assert answer.status == 1
+    assert "LightGBM not trained: stopped after 1 seconds" in answer.err
+    assert "Ridge" in cards
+    assert "LightGBM" not in cards
+
+
+def workers_of(pid: int) -> list[int]:
+    """Worker processes of a command, as the kernel lists them."""
+    found = []
+    for child in (Path("/proc") / str(pid) / "task" / str(pid) / "children").read_text(encoding="utf-8").split():
+        try:
+            line = (Path("/proc") / child / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"spawn_main" in line and b"resource_tracker" not in line:
+            found.append(int(child))
+    return found
+
+
+def test_a_worker_that_is_killed_costs_no_model(world: Path, tmp_path: Path) -> None:
+    process = start_process("run", *given(world), "--workers", 2, "--output-dir", tmp_path / "out")
+    killed = 0
+    while process.poll() is None and killed < 2:
+        for worker in workers_of(process.pid):
+            os.kill(worker, signal.SIGKILL)
+            killed += 1
+        time.sleep(0.02)
+    _, err = process.communicate(timeout=120)
+    assert killed >= 1
+    assert process.returncode == 0, err
+    assert results(tmp_path / "out") == results(world / "undisturbed")
+
+
+def test_of_two_runs_on_one_folder_the_second_says_why_not(world: Path, tmp_path: Path) -> None:
+    first = start_process("run", *given(world), "--output-dir", tmp_path / "out")
+    while not (tmp_path / "out" / "settings.json").exists() and first.poll() is None:
+        time.sleep(0.02)
+    second = switchyard_process("plan", *given(world), "--output-dir", tmp_path / "out", "--set", "seed=5")
+    assert first.poll() is None, "the first run ended before the second could meet it"
+    assert second.status == 2
+    assert f"in use by `switchyard run` (process {first.pid})" in second.err
+    _, err = first.communicate(timeout=120)
+    assert first.returncode == 0, err
+    assert results(tmp_path / "out") == results(world / "undisturbed")
+
+
+def test_the_lock_ends_with_its_block_and_steps_share_it(tmp_path: Path) -> None:
+    with output_shared(tmp_path), output_shared(tmp_path), pytest.raises(OutputError, match="in use by another run"), output_locked(tmp_path, "plan"):
+        pass
+    with output_locked(tmp_path, "plan"), pytest.raises(OutputError, match=rf"in use by `switchyard plan` \(process {os.getpid()}\)"), output_shared(tmp_path):
+        pass
+    with output_locked(tmp_path, "run"):
+        assert (tmp_path / LOCK_FILE).exists()
+
+
+def test_leftovers_of_killed_writers_are_cleared_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("models/t/.writing-abc/half.txt", "METRICS/.retired-x/old/a.json", "models/t/kept/a.json", ".dagster/.writing-no"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x", encoding="utf-8")
+    (tmp_path / ".writing-file").write_text("x", encoding="utf-8")
+    assert len(clear_leftovers(tmp_path)) == 3
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [".writing-no", "a.json"]
