@@ -9,14 +9,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUTPUT ?= results
+KILLS ?= 30
 ARGS ?=
 
-.PHONY: help install run test lint format types lock bench ui docs docs-refresh clean
+.PHONY: help install run test fuzz faults lint format types lock bench ui docs docs-refresh clean
 
 help:
 	@echo "make run      plan and train on the embedded sample, into $(OUTPUT)/ (ARGS=... adds options of 'switchyard run')"
 	@echo "make test     the tests          make lint    style         make types   strict types"
 	@echo "make format   rewrite style      make bench   benchmarks    make ui      the Dagster UI on $(OUTPUT)/"
+	@echo "make fuzz     long fuzzers       make faults  KILLS=30 kills at random moments"
 	@echo "make install  the environment    make lock    pin the environment anew"
 	@echo "make docs     the documentation into site/; make docs-refresh runs its commands and writes what they print (ARGS='--panel DIR')"
 
@@ -59,6 +61,14 @@ lock: $(STAMP)
 	@echo "== pinning requirements.lock (PyTorch apart, see above)"
 	@$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 		--unsafe-package torch --extra dev --output-file requirements.lock pyproject.toml
+
+fuzz: $(STAMP)
+	@echo "== fuzzers, long"
+	@SWITCHYARD_HYPOTHESIS=fuzz $(BIN)/python -m pytest tests/fuzz tests/unit/resources/test_market_data.py -k "any or damaged" $(ARGS)
+
+faults: $(STAMP)
+	@echo "== kills at random moments"
+	@SWITCHYARD_FAULT_KILLS=$(KILLS) $(BIN)/python -m pytest tests/pipeline/test_faults.py -k killed $(ARGS)
 
 bench: $(STAMP)
 	@echo "== benchmarks"

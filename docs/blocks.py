@@ -14,7 +14,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ ROOT = DOCS.parent
 PAGES = (
     ROOT / "README.md",
     *(DOCS / f"{name}.md" for name in ("quick-start", "one-command", "two-stage", "your-data", "your-features-and-targets", "route-rules")),
-    *(DOCS / f"{name}.md" for name in ("leakage-audit", "routing-report", "extending", "troubleshooting", "python-api")),
+    *(DOCS / f"{name}.md" for name in ("leakage-audit", "routing-report", "extending", "migrating-from-foxml", "troubleshooting", "python-api")),
 )
 
 
@@ -61,9 +61,8 @@ class Block:
 
     def run(self, names: dict[str, Any]) -> list[Ran]:
         """Execute in the working folder; `names` is what the page's snippets share."""
-        if self.language == "python":
-            return [run_python(self.body, names)]
-        return [run_command(command) for command in self.commands]
+        ran = [run_python(self.body, names)] if self.language == "python" else [run_command(command) for command in self.commands]
+        return [replace(one, printed=one.printed.replace(f"{Path.cwd()}/", "")) for one in ran]
 
 
 def blocks_of(page: Path) -> list[Block]:
@@ -73,7 +72,8 @@ def blocks_of(page: Path) -> list[Block]:
 
 def _block(page: Path, match: re.Match[str]) -> Block:
     options = dict(option.partition("=")[::2] for option in match["options"].strip(": ").split())
-    shown = match["printed"] or "".join(f"{line}\n" for line in match["body"].splitlines() if not line.startswith("$ "))
+    below = "".join(f"{line}\n" for line in match["body"].splitlines() if not line.startswith("$ "))
+    shown = below if match["language"] == "console" else match["printed"] or ""
     lines = int(options["lines"]) if "lines" in options else None
     return Block(page, match["language"], match["body"], shown, "once" in options, "panel" in options, int(options.get("status", "0")), lines)
 
@@ -105,7 +105,7 @@ def run_python(source: str, names: dict[str, Any]) -> Ran:
 def refreshed(text: str, ran: Iterator[list[Ran] | None]) -> str:
     """A page with what its blocks print now; None leaves a block as it is."""
 
-    def replace(match: re.Match[str]) -> str:
+    def rewritten(match: re.Match[str]) -> str:
         results = next(ran)
         if results is None:
             return match[0]
@@ -116,12 +116,12 @@ def refreshed(text: str, ran: Iterator[list[Ran] | None]) -> str:
         printed = shortened(results[0].printed, lines)
         return head + match["body"] + "```\n" + (f"\n```text\n{printed}```\n" if printed else "")
 
-    return BLOCK.sub(replace, text)
+    return BLOCK.sub(rewritten, text)
 
 
 def shortened(printed: str, lines: int | None) -> str:
     """The first lines, and a line that says that there are more; no blanks at line ends."""
     found = [line.rstrip() for line in printed.splitlines()]
     if lines is not None and len(found) > lines:
-        found = [*found[:lines], "..."]
+        found = [*found[:lines], "..."] if lines else []
     return "".join(f"{line}\n" for line in found)

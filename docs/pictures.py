@@ -27,7 +27,7 @@ STYLE = (
 def asset_graph_svg() -> str:
     """Every asset, left to right in the order it is made, with its group and partitions."""
     graph = make_definitions(Settings()).resolve_asset_graph()
-    nodes = {key.to_user_string(): graph.get(key) for key in graph.get_all_asset_keys()}
+    nodes = {name: graph.get(key) for name, key in sorted((key.to_user_string(), key) for key in graph.get_all_asset_keys())}
     parents = {name: sorted(parent.to_user_string() for parent in node.parent_keys) for name, node in nodes.items()}
     depth: dict[str, int] = {}
     for _ in nodes:

@@ -3,7 +3,8 @@
 Belongs here: the order of things. Does not: marks and execution (`docs/blocks.py`), tables (`docs/tables.py`), pictures (`docs/pictures.py`).
 
 Without options: the configuration page, the tables, the picture of the asset graph, and every block that runs on the sample. `--panel DIR` also the blocks and
-the picture of a real panel; `--sample-run DIR` and `--panel-run DIR` take output folders that are there in place of running anew.
+the picture of a real panel; `--sample-run DIR` and `--panel-run DIR` take output folders that are there, and what those runs printed
+from `DIR.out` beside them, in place of running anew.
 """
 
 import argparse
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from docs import generate_configuration  # noqa: E402
-from docs.blocks import DOCS, PAGES, Block, Ran, blocks_of, refreshed, run_command  # noqa: E402
+from docs.blocks import DOCS, PAGES, Block, Ran, blocks_of, refreshed  # noqa: E402
 from docs.pictures import asset_graph_svg, write_route_map  # noqa: E402
 from docs.tables import write_tables  # noqa: E402
 
@@ -42,7 +43,8 @@ def main(arguments: list[str]) -> int:
         if options.panel is not None:
             os.symlink(options.panel.resolve(), PANEL)
             _bring(options.panel_run, Path(PANEL_RUN))
-        failures = [failure for page in PAGES for failure in _refresh(page, panel=options.panel is not None)]
+        logs = {"results": _log(options.sample_run, "results"), PANEL_RUN: _log(options.panel_run, PANEL_RUN)}
+        failures = [failure for page in PAGES for failure in _refresh(page, logs, panel=options.panel is not None)]
         write_route_map(Path("results"), DOCS / "images" / "route-map-sample.svg", "Routes on the embedded sample")
         if options.panel is not None:
             write_route_map(Path(PANEL_RUN), DOCS / "images" / "route-map-panel.svg", "Routes on 62 US stocks, daily bars")
@@ -56,13 +58,21 @@ def _bring(there: Path | None, name: Path) -> None:
         shutil.copytree(there, name)
 
 
-def _refresh(page: Path, panel: bool) -> list[str]:
+def _log(there: Path | None, name: str) -> str | None:
+    """What the run of an output folder printed, the folder named as in the pages."""
+    log = None if there is None else there.with_name(f"{there.name}.out")
+    if log is None or not log.exists():
+        return None
+    return log.read_text(encoding="utf-8").replace(str(there), name)
+
+
+def _refresh(page: Path, logs: dict[str, str | None], panel: bool) -> list[str]:
     names: dict[str, Any] = {}
     failures: list[str] = []
 
     def ran() -> Iterator[list[Ran] | None]:
         for block in blocks_of(page):
-            results = _results(block, names, panel)
+            results = _results(block, names, logs, panel)
             failures.extend(f"{page.name}: {result.source}: status {result.status}" for result in results or () if result.status != block.status)
             yield results
 
@@ -71,15 +81,21 @@ def _refresh(page: Path, panel: bool) -> list[str]:
     return failures
 
 
-def _results(block: Block, names: dict[str, Any], panel: bool) -> list[Ran] | None:
+def _results(block: Block, names: dict[str, Any], logs: dict[str, str | None], panel: bool) -> list[Ran] | None:
     """What a block prints now; None where it is not to be run here."""
     if block.panel and not panel:
         return None
-    folder = Path(PANEL_RUN if block.panel else "results")
-    if block.once and folder.exists():
+    folder = PANEL_RUN if block.panel else "results"
+    log = logs[folder]
+    if block.once and log is not None:
+        return [Ran(command, log, block.status) for command in block.commands]
+    if block.once and Path(folder).exists():
         return None
     sys.stderr.write(f"{block.page.name}: {block.commands or 'python'}\n")
-    return [run_command(command) for command in block.commands] if block.language == "console" else block.run(names)
+    results = block.run(names)
+    if block.once:
+        logs[folder] = results[0].printed
+    return results
 
 
 if __name__ == "__main__":

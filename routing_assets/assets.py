@@ -12,12 +12,12 @@ from resources.provenance import git_commit
 from resources.settings import Settings
 from routing_assets.candidates import build_candidates, feature_sets
 from routing_assets.candidates_table import candidates_hash, read_candidates, write_candidates
+from routing_assets.pictures import forest_plot_svg, picture_markdown, route_map_svg
 from routing_assets.plan_documents import read_routing_plan, write_routing_plan
 from routing_assets.plan_inputs import state_feature_sets
-from routing_assets.plan_summary import decision_lines, reasons_by_route, score_bars, status_counts
+from routing_assets.plan_summary import decision_lines, plan_routes, pooled_scores, reasons_by_route, status_counts
 from routing_assets.policy import route_candidates
 from routing_assets.ranking import rank_targets
-from routing_assets.route_picture import picture_markdown, route_picture, score_plot
 from routing_assets.routing_plan import routing_plan as make_routing_plan
 from routing_assets.selection import select_features
 from routing_assets.stability import measure_stability
@@ -93,7 +93,10 @@ def routing_candidates(
             "n_pairs": int(candidates.local.sum()),
             "path": dg.MetadataValue.path(str(path)),
             "pooled_scores": dg.MetadataValue.md(
-                "\n\n".join(picture_markdown(score_plot(bars, metric), metric) for metric, bars in score_bars(candidates.table).items())
+                "\n\n".join(
+                    picture_markdown(forest_plot_svg(rows, null, "Pooled scores, out of sample", metric), metric)
+                    for metric, (rows, null) in pooled_scores(candidates.table).items()
+                )
             ),
         },
     )
@@ -121,7 +124,7 @@ def routing_plan(context: dg.AssetExecutionContext, panel: Panel, settings: Sett
             "n_pairs": plan.metadata["n_pairs"],
             **{f"n_{route.removeprefix('ROUTE_').lower()}": count for route, count in counts.items()},
             "routes": dg.MetadataValue.table(rows) if rows else "no pairs",
-            "picture": dg.MetadataValue.md(picture_markdown(route_picture(plan), "routes by target and symbol")),
+            "picture": dg.MetadataValue.md(picture_markdown(route_map_svg(*plan_routes(plan)), "routes by target and symbol")),
             "path": dg.MetadataValue.path(str(folder)),
         },
     )

@@ -5,7 +5,6 @@ its content but the id itself, so a changed byte shows, and the same decisions h
 """
 
 import gc
-import hashlib
 import json
 import re
 from collections import Counter
@@ -20,6 +19,7 @@ from resources.files import encode_name, folder_written_atomically
 from routing_assets.contracts import RoutingPlan
 from routing_assets.gates import GATES
 from training_assets.contracts import Route
+from training_assets.plan_reader import content_hash
 
 SCHEMA_VERSION = "1"
 PLAN_DEPTH = {"metadata": 2, "targets": 3}  # levels laid out one entry a line; below them an entry is one line
@@ -53,12 +53,6 @@ def collector_paused() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def content_hash(document: Mapping[str, Any]) -> str:
-    """Hash of a document without `metadata.plan_id`, 32 hexadecimal digits."""
-    metadata = {key: value for key, value in document["metadata"].items() if key != "plan_id"}
-    return hashlib.sha256(orjson.dumps({**document, "metadata": metadata}, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
 def lay_out(document: Mapping[str, Any], depths: Mapping[str, int]) -> list[Line]:

@@ -287,11 +287,10 @@ def _feature_weights(sums: "Sequence[_SymbolSums]", base: Floats) -> Floats:
     coefficient between symbols without the noise of either stretch: an empirical-Bayes prior variance (Morris 1983). Its standard error over symbols is
     added, so that weights differ by as much as the panel can tell: hardly with few symbols, or where all features carry as much.
     """
-    n_stages, p = base.shape[:2]
     weights = np.ones(base.shape)
     grams = np.stack([np.diff(one.gram, axis=0, prepend=0.0) for one in sums]).astype(np.float64)
     crosses = np.stack([np.diff(one.cross, axis=0, prepend=0.0) for one in sums]).astype(np.float64)
-    for stage in range(1, n_stages):
+    for stage in range(1, base.shape[0]):
         gram, cross = grams[:, : stage + 1], crosses[:, : stage + 1]
         left = cross - gram @ base[stage]
         counts = gram[..., -1, -1][..., None, None]

@@ -13,8 +13,9 @@ from config.sections.base import Stability
 from config.sections.routing import RoutingConfig
 from routing_assets.candidates_table import candidates_hash
 from routing_assets.contracts import REASONS, ROUTES, STATES, VOCABULARIES, Decisions, Measure, Mode, ReasonCode, RoutingPlan, RowArray, SignalState
-from routing_assets.plan_documents import SCHEMA_VERSION, collector_paused, content_hash
+from routing_assets.plan_documents import SCHEMA_VERSION, collector_paused
 from training_assets.contracts import Route
+from training_assets.plan_reader import content_hash
 
 UNWRITTEN = "score_computed"  # the null value of `score` says the same
 COUNTS = ("sample_size", "n_successful_families", "n_unsafe_features")

@@ -306,6 +306,9 @@ def _tables(panel: Panel, info: TargetInfo, sides: SidePredictions, config: Conf
         scoring.hac_horizons,
         scoring.min_symbols_per_timestamp,
     )
+    if metric != "rank_ic_by_time":
+        # Ranks within a fold would centre on the fold's own means, where random walks score above chance (`centred_contributions`).
+        cross = score_clustered_by_time(pooled, segments, panel.time_codes[sides.rows], info.horizon_bars, null, scoring.confidence, scoring.hac_horizons)
     pooled_table = table_of(pooled)
     difference = _paired_difference(local, pooled, segments, symbols, n_symbols, info.horizon_bars, config)
     local_mean = score_clustered_by_time(local, segments, panel.time_codes[sides.rows], info.horizon_bars, null, scoring.confidence, scoring.hac_horizons)

@@ -5,6 +5,7 @@ Belongs here: listing files and asking Dagster for a run. Does not: what changed
 
 import dagster as dg
 
+from resources.market_data.digest import whole_digest
 from resources.market_data.records import DataError
 from resources.market_data.sources import list_market_files
 from resources.settings import Settings
@@ -22,11 +23,13 @@ def new_market_data_sensor(context: dg.SensorEvaluationContext, settings: Settin
     except (DataError, OSError) as error:
         # A folder that cannot be read is not an empty one: the cursor stays, and nothing is asked for.
         return dg.SensorResult(skip_reason=f"market data cannot be listed: {error}")
-    changes = market_changes(context.cursor, files)
+    changes = market_changes(context.cursor, files, whole_digest)
     cursor = changes.cursor.text()
     if not changes.any:
-        return dg.SensorResult(skip_reason=f"{len(files)} files, nothing new", cursor=cursor)
+        waiting = f"; {changes.describe()}" if changes.held else ""
+        return dg.SensorResult(skip_reason=f"{len(files)} files, nothing new{waiting}", cursor=cursor)
     if not changes.settled:
         return dg.SensorResult(skip_reason=f"{changes.describe()}; waiting until a second look sees the same", cursor=cursor)
-    tags = {"switchyard/market_data": changes.fingerprint, "switchyard/why": changes.describe()}
-    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"data:{changes.fingerprint}", tags=tags)], cursor=cursor)
+    context.log.info(f"{len(files)} files: {changes.describe()}; asking for a new plan")
+    tags = {"switchyard/market_data": changes.batch_key, "switchyard/why": changes.describe()}
+    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"data:{changes.batch_key}", tags=tags)], cursor=cursor)

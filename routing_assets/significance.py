@@ -14,6 +14,8 @@ from routing_assets.contracts import VOCABULARIES, BoolArray, Candidates, FloatA
 # Of the error rate at which a target of noise may open, the share spent on the mean of its pairs; the rest is for its best pairs.
 WHOLE_TARGET_SHARE = 0.1
 STOREY_LAMBDA = 0.5
+# A pooled side passes for every symbol of its target: it is held to this share of the rate.
+POOLED_SHARE = 0.5
 
 
 def adjusted_p_values(p_values: FloatArray, groups: NDArray[np.int64], method: str) -> FloatArray:
@@ -51,8 +53,8 @@ def candidate_q_values(candidates: Candidates, config: Significance) -> FloatArr
     """q of every candidate row, from `p_value`; a stored `q_value` stands in where there is no p.
 
     Cross-sectional rows of all targets are one family. Local rows are one by target, one over all targets, or `both`
-    (`significance.family`; see `nested_q_values`). Rows the audit calls SUSPECT or BLOCKED form families of their own: a leak's tiny p would
-    otherwise buy discoveries for its neighbours.
+    (`significance.family`; see `nested_q_values`; there the pooled side is held to half the rate, since it passes for all its symbols).
+    Rows the audit calls SUSPECT or BLOCKED form families of their own: a leak's tiny p would otherwise buy discoveries for its neighbours.
 
     Returns
     -------
@@ -66,7 +68,7 @@ def candidate_q_values(candidates: Candidates, config: Significance) -> FloatArr
     q_values = adjusted_p_values(p_values, groups, config.method)
     if config.family == "both" and config.method != "none":
         nested = nested_q_values(p_values, q_values, candidates.numbers("whole_target_p_value"), groups, tainted, config.method)
-        q_values = np.where(candidates.local, nested, q_values)
+        q_values = np.where(candidates.local, nested, np.minimum(q_values / POOLED_SHARE, 1.0))
     return np.where(np.isnan(q_values), candidates.numbers("q_value"), q_values)
 
 
@@ -75,10 +77,11 @@ def nested_q_values(
 ) -> FloatArray:
     """q of pairs whose target has to be told from noise first: within the target's pairs, and across targets.
 
-    A target is told from noise by its best pairs (Simes: the smallest q within it) or by the mean of all its pairs. A share of the error rate goes to either, so that
-    a target of noise opens at most at the rate asked for, however many pairs it has and however strong the other targets are. Where the mean
-    speaks, the share of pairs without a signal is estimated (Storey) and the q of the target's pairs shrinks by it; it is never
-    estimated without the mean, since one market path that all symbols share makes many p-values small together.
+    A target is told from noise by its best pairs (Simes: the smallest q within it) or by the mean of all its pairs. A share of the error rate
+    goes to either, so that a target of noise opens at most at the rate asked for, however many pairs it has and however strong the other
+    targets are. Where the mean speaks, the share of pairs without a signal is estimated (Storey) and the q of the target's pairs shrinks by
+    it, which may take q below p; it is never estimated without the mean, since one market path that all symbols share makes many
+    p-values small together.
 
     Parameters
     ----------

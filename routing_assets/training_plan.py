@@ -15,10 +15,11 @@ import orjson
 from config.sections.base import TaskType
 from config.sections.training import TrainingConfig
 from routing_assets.contracts import Candidates, Mode, RoutingPlan
-from routing_assets.plan_documents import SCHEMA_VERSION, PlanError, collector_paused, content_hash
+from routing_assets.plan_documents import SCHEMA_VERSION, PlanError, collector_paused
 from routing_assets.plan_inputs import horizons_by_target, with_further_inputs
 from training_assets.contracts import Route, Stage, TrainingJob, TrainingPlan, TrainingType
 from training_assets.families.base import Family
+from training_assets.plan_reader import content_hash, with_families
 
 PRIORITIES = {Route.BOTH: 3, Route.CROSS_SECTIONAL: 2, Route.SYMBOL_SPECIFIC: 2, Route.EXPERIMENTAL_ONLY: 1}
 POOLED_ROUTES = (Route.CROSS_SECTIONAL, Route.BOTH)
@@ -93,22 +94,6 @@ def job_document(job: TrainingJob) -> dict[str, Any]:
     return {**vars(job), **lists, "stage_families": stages, "model_families": list(job.model_families)}
 
 
-def job_of_document(document: Mapping[str, Any]) -> TrainingJob:
-    """The job that `job_document` wrote. Raises KeyError, TypeError or ValueError where it is not one."""
-    fields = {name: document[name] for name in ("job_id", "target", "symbol", "priority", "feature_set_id", "estimated_samples", "reason", "metadata")}
-    texts = [fields["job_id"], fields["target"], fields["feature_set_id"], fields["reason"], *document["features"], *(document["symbols"] or ())]
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError("a name is not text")
-    return TrainingJob(
-        **fields,
-        symbols=None if document["symbols"] is None else tuple(document["symbols"]),
-        route=Route(document["route"]),
-        training_type=TrainingType(document["training_type"]),
-        stage_families={Stage(stage): tuple(names) for stage, names in document["stage_families"].items()},
-        features=tuple(document["features"]),
-    )
-
-
 def job_id(training_type: TrainingType, target: str, symbol: str | None) -> str:
     """An id that is one to one with its parts, for any names: each is percent-encoded, so that `:` only ever separates."""
     parts = [str(training_type), quote(target, safe=""), *([] if symbol is None else [quote(symbol, safe="")])]
@@ -145,7 +130,7 @@ def filter_jobs(
         names = set(job.symbols or (job.symbol,))
         kept = (not chosen_targets or job.target in chosen_targets) and (not chosen_symbols or bool(names & chosen_symbols))
         if kept and (model_types != "cross-sectional" or job.training_type is TrainingType.CROSS_SECTIONAL):
-            narrowed = _with_families(job, chosen_families) if chosen_families else job
+            narrowed = with_families(job, tuple(chosen_families))
             jobs += [narrowed] if narrowed.model_families else []
     return tuple(jobs)
 
@@ -277,8 +262,3 @@ def _matching(kind: str, wanted: Iterable[str], known: set[str], *, fold: bool) 
     if missing:
         raise PlanError(f"no job of the plan has {kind} '{missing[0]}'; it has {', '.join(sorted(known)[:10])}{' ...' if len(known) > 10 else ''}")
     return {places[form(name)] for name in wanted}
-
-
-def _with_families(job: TrainingJob, families: set[str]) -> TrainingJob:
-    stages = {stage: tuple(name for name in names if name in families) for stage, names in job.stage_families.items()}
-    return TrainingJob(**{**vars(job), "stage_families": stages})

@@ -9,8 +9,9 @@ from typing import Any
 
 from resources.files import encode_name, folder_written_atomically
 from routing_assets.plan_documents import Line, PlanError, cell, collector_paused, json_text, lay_out, read_document, yaml_text
-from routing_assets.training_plan import job_of_document, training_plan_document
+from routing_assets.training_plan import training_plan_document
 from training_assets.contracts import TrainingJob, TrainingPlan
+from training_assets.plan_reader import job_of_document
 
 MASTER = "master_training_plan.json"
 PLAN_FOLDER = Path("globals") / "training_plan"

@@ -15,7 +15,7 @@ from resources.provenance import git_commit
 from routing_assets.candidates import feature_sets
 from routing_assets.candidates_table import candidates_from_table, candidates_hash
 from routing_assets.contracts import Candidates, Mode, RoutingPlan, SignalState
-from routing_assets.plan_documents import SCHEMA_VERSION, content_hash
+from routing_assets.plan_documents import SCHEMA_VERSION
 from routing_assets.plan_inputs import state_feature_sets
 from routing_assets.training_plan import make_training_plan
 from routing_assets.training_plan_files import write_training_plan
@@ -23,6 +23,7 @@ from training_assets.contracts import Route, TrainingPlan
 from training_assets.families.registry import FAMILIES
 from training_assets.leakage.lock import leakage_lock
 from training_assets.panel.panel import Panel
+from training_assets.plan_reader import content_hash
 
 REASON = "UNROUTED"
 

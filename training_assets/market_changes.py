@@ -1,73 +1,124 @@
 """What changed in a folder of market data since it was last looked at, and whether it has come to rest.
 
-Belongs here: the pure sum under `new_market_data_sensor`, and its cursor. Does not: listing files (`resources.market_data`).
+Belongs here: the pure sum under `new_market_data_sensor`, and its cursor. Does not: listing or reading files (`resources.market_data`).
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from resources.market_data.records import MarketFile
+from resources.market_data.records import MarketFile, printable
 
 Stamp = tuple[int, int]  # size in bytes, time of modification in nanoseconds
+N_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A file as it stood when a plan was asked for on it: its stamp, and a digest of its content."""
+
+    stamp: Stamp
+    digest: str
 
 
 @dataclass(frozen=True)
 class MarketCursor:
-    """Files of the batch that was last asked for (`done`), and as they were at the last look (`seen`)."""
+    """Files of the batch that was last asked for (`done`), the stamps of the last look (`seen`), and how many batches were asked for."""
 
-    done: Mapping[str, Stamp]
+    done: Mapping[str, Taken]
     seen: Mapping[str, Stamp]
+    n_batches: int = 0
 
     def text(self) -> str:
-        return json.dumps({"done": self.done, "seen": self.seen}, sort_keys=True)
+        done = {path: [*taken.stamp, taken.digest] for path, taken in self.done.items()}
+        return json.dumps({"done": done, "seen": self.seen, "n_batches": self.n_batches}, sort_keys=True)
 
 
 @dataclass(frozen=True)
 class MarketChanges:
-    """Paths by what happened to them since the last batch; `settled` once two looks in a row saw the same."""
+    """Paths by what happened to them since the last batch.
+
+    Attributes
+    ----------
+    added, vanished : paths that were not there, and that are no longer.
+    grown, corrected : larger than before; of the same size or smaller, and of other content.
+    held : not whole yet (half-written, unreadable): left out of the batch, and looked at again.
+    settled : a second look in a row saw the same stamps.
+    batch_key : names the batch; the same after a crash that lost the cursor, another for a later batch even on the same files.
+    cursor : what to store; counts the batch as asked for if and only if it is settled.
+    """
 
     added: tuple[str, ...]
-    changed: tuple[str, ...]
+    grown: tuple[str, ...]
+    corrected: tuple[str, ...]
     vanished: tuple[str, ...]
+    held: tuple[str, ...]
     settled: bool
-    fingerprint: str
+    batch_key: str
     cursor: MarketCursor
 
     @property
     def any(self) -> bool:
-        return bool(self.added or self.changed or self.vanished)
+        return bool(self.added or self.grown or self.corrected or self.vanished)
 
     def describe(self) -> str:
         """What was seen, in one line."""
-        parts = [f"{len(paths)} {word}" for paths, word in ((self.added, "new"), (self.changed, "changed"), (self.vanished, "vanished")) if paths]
-        return ", ".join(parts) or "nothing new"
+        kinds = ((self.added, "new"), (self.grown, "grown"), (self.corrected, "corrected"), (self.vanished, "vanished"), (self.held, "not whole yet"))
+        return ", ".join(f"{len(paths)} {word} ({_named(paths)})" for paths, word in kinds if paths) or "nothing new"
 
 
-def market_changes(cursor: str | None, files: Sequence[MarketFile]) -> MarketChanges:
+def market_changes(cursor: str | None, files: Sequence[MarketFile], digest_of: Callable[[MarketFile], str | None]) -> MarketChanges:
     """Compare the files that are there with a sensor's cursor.
 
-    A batch is asked for once, when a second look sees what the first saw: files that are still growing, or still arriving, wait. The returned cursor
-    counts the batch as done if and only if it is settled, so a crash before it is stored asks again, under the same fingerprint.
+    A batch is asked for once, when a second look sees what the first saw: files that are still growing, or still arriving, wait. A file that was only
+    touched or written again with the same content is no change.
+
+    Parameters
+    ----------
+    digest_of : digest of a file's content, None for a file that is not whole; asked only of files whose stamp changed, and only once they rest.
     """
     before = parse_cursor(cursor)
-    now = {file.path: (file.size_bytes, file.modified_ns) for file in files}
+    there = {file.path: file for file in files}
+    now = {path: (file.size_bytes, file.modified_ns) for path, file in there.items()}
     settled = now == dict(before.seen)
-    return MarketChanges(
-        added=tuple(sorted(now.keys() - before.done.keys())),
-        changed=tuple(sorted(path for path in now.keys() & before.done.keys() if now[path] != before.done[path])),
+    unlike = [path for path in sorted(now) if path not in before.done or now[path] != before.done[path].stamp]
+    digests = {path: digest_of(there[path]) for path in unlike} if settled else dict.fromkeys(unlike, "")
+    fresh = {path: Taken(now[path], digest) for path, digest in digests.items() if digest is not None}
+    changed = [path for path in fresh if path in before.done and (not settled or fresh[path].digest != before.done[path].digest)]
+    grown = tuple(path for path in changed if now[path][0] > before.done[path].stamp[0])
+    changes = MarketChanges(
+        added=tuple(path for path in fresh if path not in before.done),
+        grown=grown,
+        corrected=tuple(path for path in changed if path not in grown),
         vanished=tuple(sorted(before.done.keys() - now.keys())),
+        held=tuple(path for path, digest in digests.items() if digest is None),
         settled=settled,
-        fingerprint=hashlib.sha256(json.dumps(now, sort_keys=True).encode()).hexdigest()[:16],
-        cursor=MarketCursor(now if settled else before.done, now),
+        batch_key="",
+        cursor=MarketCursor(before.done, now, before.n_batches),
     )
+    return _as_batch(changes, {**{path: taken for path, taken in before.done.items() if path in now}, **fresh}) if settled else changes
 
 
 def parse_cursor(cursor: str | None) -> MarketCursor:
     """The cursor in a text; an empty one for a text that is missing or of another form."""
     try:
         content = json.loads(cursor or "{}")
-        return MarketCursor(*({str(path): (int(stamp[0]), int(stamp[1])) for path, stamp in content.get(part, {}).items()} for part in ("done", "seen")))
-    except (ValueError, AttributeError, TypeError, IndexError):
+        done = {str(path): Taken((int(size), int(modified)), str(digest)) for path, (size, modified, digest) in content.get("done", {}).items()}
+        seen = {str(path): (int(size), int(modified)) for path, (size, modified) in content.get("seen", {}).items()}
+        return MarketCursor(done, seen, int(content.get("n_batches", 0)))
+    except (ValueError, AttributeError, TypeError):
         return MarketCursor({}, {})
+
+
+def _as_batch(changes: MarketChanges, done: Mapping[str, Taken]) -> MarketChanges:
+    """The settled changes as one batch, its key made of its number and of every file's content."""
+    content = json.dumps({path: taken.digest for path, taken in done.items()}, sort_keys=True)
+    number = changes.cursor.n_batches
+    key = f"{number}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    return replace(changes, batch_key=key, cursor=MarketCursor(done, changes.cursor.seen, number + changes.any))
+
+
+def _named(paths: Sequence[str]) -> str:
+    names = [printable(path.rpartition("/")[2]) for path in paths[:N_NAMED]]
+    return ", ".join(names) + (" ..." if len(paths) > N_NAMED else "")

@@ -42,43 +42,41 @@ def read_master_plan(folder: Path, data_hash: str | None = None) -> TrainingPlan
     path = folder / MASTER_PLAN_FILE
     try:
         document = orjson.loads(path.read_bytes())
-        metadata, jobs = dict(document["metadata"]), [job_from_document(job) for job in document["jobs"]]
+        metadata, jobs = dict(document["metadata"]), [job_of_document(job) for job in document["jobs"]]
+        summary = dict(document.get("summary", {}))
     except FileNotFoundError:
         raise TrainingPlanError(f"no training plan at {path}; make one with `switchyard plan`, or name its folder with --training-plan-dir") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrainingPlanError(f"{path}: not a training plan: {type(error).__name__}: {error}; make it again with `switchyard plan`") from None
-    expected = document_id(document)
+    expected = content_hash(document)
     if metadata.get("plan_id") != expected:
         raise TrainingPlanError(
             f"{path}: plan_id {metadata.get('plan_id')!r} does not match its content ({expected}): changed after it was made; make it again"
         )
     if data_hash is not None and metadata.get("data_hash") != data_hash:
         raise TrainingPlanError(f"{path}: made from data {metadata.get('data_hash')}, these are {data_hash}; make a plan on these data with `switchyard plan`")
-    return TrainingPlan(metadata, tuple(jobs), dict(document.get("summary", {})))
+    return TrainingPlan(metadata, tuple(jobs), summary)
 
 
-def document_id(document: Mapping[str, Any]) -> str:
+def content_hash(document: Mapping[str, Any]) -> str:
     """Content hash of a plan document, all but its own id: 32 hexadecimal digits."""
     metadata = {key: value for key, value in document["metadata"].items() if key != "plan_id"}
     return hashlib.sha256(orjson.dumps({**document, "metadata": metadata}, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
-def job_from_document(job: Mapping[str, Any]) -> TrainingJob:
-    """One job as in the document. Raises KeyError or ValueError where a field is missing or not of its vocabulary."""
+def job_of_document(document: Mapping[str, Any]) -> TrainingJob:
+    """One job as in the document. Raises KeyError, TypeError or ValueError where a field is missing or not of its vocabulary."""
+    fields = {name: document[name] for name in ("job_id", "target", "symbol", "priority", "feature_set_id", "estimated_samples", "reason", "metadata")}
+    texts = [fields["job_id"], fields["target"], fields["feature_set_id"], fields["reason"], *document["features"], *(document["symbols"] or ())]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a name is not text")
     return TrainingJob(
-        job_id=job["job_id"],
-        target=job["target"],
-        symbol=job["symbol"],
-        symbols=None if job["symbols"] is None else tuple(job["symbols"]),
-        route=Route(job["route"]),
-        training_type=TrainingType(job["training_type"]),
-        stage_families={str(Stage(stage)): tuple(families) for stage, families in job["stage_families"].items()},
-        priority=int(job["priority"]),
-        feature_set_id=job["feature_set_id"],
-        features=tuple(job["features"]),
-        estimated_samples=job["estimated_samples"],
-        reason=job["reason"],
-        metadata=dict(job["metadata"]),
+        **fields,
+        symbols=None if document["symbols"] is None else tuple(document["symbols"]),
+        route=Route(document["route"]),
+        training_type=TrainingType(document["training_type"]),
+        stage_families={str(Stage(stage)): tuple(names) for stage, names in document["stage_families"].items()},
+        features=tuple(document["features"]),
     )
 
 

@@ -135,15 +135,15 @@ class RoutingConfig(Section):
     )
     cross_sectional: SideThresholds = Field(
         SideThresholds(
-            min_score=ScoreBounds(classification=0.51, regression=RegressionTiers(default=0.015)),
-            strong_score=ScoreBounds(classification=0.53, regression=RegressionTiers(default=0.05)),
+            min_score=ScoreBounds(classification=0.515, regression=RegressionTiers(default=0.015)),
+            strong_score=ScoreBounds(classification=0.55, regression=RegressionTiers(default=0.05)),
         ),
         description="Score bounds of the pooled side.",
     )
     symbol: SideThresholds = Field(
         SideThresholds(
-            min_score=ScoreBounds(classification=0.51, regression=RegressionTiers(default=0.02)),
-            strong_score=ScoreBounds(classification=0.55, regression=RegressionTiers(default=0.10)),
+            min_score=ScoreBounds(classification=0.52, regression=RegressionTiers(default=0.02)),
+            strong_score=ScoreBounds(classification=0.57, regression=RegressionTiers(default=0.10)),
         ),
         description="Score bounds of the symbol's own side.",
     )

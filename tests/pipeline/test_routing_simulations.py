@@ -52,13 +52,13 @@ def test_noise_labels_of_two_classes_stay_blocked_too():
 
 
 def test_boosted_trees_beside_the_closed_form_open_no_more_noise():
-    tables = [routed(noise_panel(seed, 1_000, 10 if not FULL else 50, 0.0, n_targets=2), WITH_TREES) for seed in range(2 if not FULL else 5)]
+    tables = [routed(noise_panel(seed, 1_000, 50 if FULL else 16, 0.0, n_targets=2), WITH_TREES) for seed in range(5 if FULL else 1)]
     assert np.mean([left_blocked(table) for table in tables]) <= 0.06
 
 
 def test_random_walks_through_built_in_features_do_not_route_returns():
     config = load_config(None, ["scoring.families=[Ridge]", "targets.only=[forward_return_5d,forward_direction_5d]"])
-    tables = [routed(random_walk_panel(config, seed, 12, 1_600), config) for seed in range(6 if FULL else 2)]
+    tables = [routed(random_walk_panel(config, seed, 12, 1_600), config) for seed in range(12 if FULL else 2)]
     assert np.mean([left_blocked(table) for table in tables]) <= 0.05
 
 
@@ -85,9 +85,7 @@ def test_opposite_signs_are_found_locally_and_never_pooled(strength):
 
 def test_a_lone_weak_signal_is_found_as_far_as_its_rows_can_tell():
     """Each symbol its own feature of twelve. At IC .05 and 1,500 scored rows the best possible t is 1.9, after fitting 1.0: 90% is out of reach there."""
-    found = {
-        ic: share(pd.concat([routed(planted_panel("own", ic, seed), RIDGE) for seed in range(N_SEEDS)]), "ROUTE_SYMBOL_SPECIFIC") for ic in (0.05, 0.10, 0.15)
-    }
+    found = {ic: share(pd.concat([routed(planted_panel("own", ic, seed), RIDGE) for seed in range(2)]), *TRAINED) for ic in (0.05, 0.10, 0.15)}
     print(f"\nown signals found: {', '.join(f'IC {ic}: {value:.0%}' for ic, value in found.items())}")
     assert found[0.15] >= 0.9
     assert found[0.10] >= 0.75

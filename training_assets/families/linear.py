@@ -4,6 +4,7 @@ Belongs here: one closed-form and one gradient solver, and the linear model that
 Coefficients have shape (n_features + 1, n_outputs); the last row is the intercept, which is penalised only where asked for.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from config.sections.base import TaskType
 from training_assets.families.base import Sample
-from training_assets.families.losses import loss_and_gradient, mean_loss, n_outputs, predictions_of
+from training_assets.families.losses import loss_and_gradient, mean_loss, n_outputs, predictions_of, row_losses
 from training_assets.families.preprocessing import FloatArray, Rows, Standardiser, check_offset, load_state, save_state
 
 PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
@@ -77,6 +78,29 @@ def inner_losses(path: Sequence[FloatArray], inner: Rows, task_type: TaskType) -
         raw[:, 0] += inner.offset
         losses.append(mean_loss(raw, inner.y, inner.weight, task_type))
     return losses
+
+
+def strongest_without_doubt(penalties: Sequence[float], path: Sequence[FloatArray], inner: Rows, task_type: TaskType) -> float:
+    """The strongest penalty that is worse than the best on the inner fold by no more than one standard error of the difference.
+
+    The one-standard-error rule of Breiman et al. 1984, on paired row losses: on a short fold with little signal the smallest mean is mostly luck, and
+    too weak a penalty costs far more than too strong a one. The weights sum to the effective number of rows.
+    """
+    by_row = []
+    for coefficients in path:
+        raw = raw_scores(inner.z, coefficients)
+        raw[:, 0] += inner.offset
+        by_row.append(row_losses(raw, inner.y, task_type))
+    share = inner.weight / inner.weight.sum()
+    best = min(by_row, key=lambda losses: float(share @ losses))
+    chosen = []
+    for penalty, losses in zip(penalties, by_row, strict=True):
+        excess = losses - best
+        mean = float(share @ excess)
+        error = math.sqrt(float(share @ (excess - mean) ** 2) / inner.weight.sum())
+        if mean <= error:
+            chosen.append(penalty)
+    return max(chosen)
 
 
 def _ridge_path(rows: Rows, penalties: Sequence[float], penalise_intercept: bool) -> list[FloatArray]:

@@ -57,6 +57,16 @@ def loss_and_gradient(raw: FloatArray, y: FloatArray, weight: FloatArray, task_t
     return float(-(share * np.log(picked)).sum()), gradient * share[:, None]
 
 
+def row_losses(raw: FloatArray, y: FloatArray, task_type: TaskType) -> FloatArray:
+    """Loss of each row, shape (n_rows,); `mean_loss` is their weighted mean."""
+    if task_type is TaskType.REGRESSION:
+        return np.asarray(0.5 * (raw[:, 0] - y) ** 2)
+    if task_type is TaskType.BINARY_CLASSIFICATION:
+        return np.asarray(np.logaddexp(0.0, raw[:, 0]) - y * raw[:, 0])
+    picked = np.take_along_axis(softmax(raw), y.astype(np.int64)[:, None], axis=1)[:, 0]
+    return np.asarray(-np.log(np.maximum(picked, 1e-300)))
+
+
 def mean_loss(raw: FloatArray, y: FloatArray, weight: FloatArray, task_type: TaskType) -> float:
     """Weighted mean loss, as `loss_and_gradient`."""
     return loss_and_gradient(raw, y, weight, task_type)[0]

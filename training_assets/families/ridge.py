@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from config.sections.base import TaskType
 from training_assets.contracts import Stage
 from training_assets.families.base import Family, FitRequest
-from training_assets.families.linear import PENALTIES, LinearModel, fit_path, inner_losses
+from training_assets.families.linear import PENALTIES, LinearModel, fit_path, inner_losses, strongest_without_doubt
 from training_assets.families.preprocessing import Standardiser, check_request, joined, one_thread, rows_of, settings_of
 
 NAME = "Ridge"
@@ -20,7 +18,7 @@ BOUNDS = {"penalties": (1e-9, MAX_PENALTY)}
 
 
 def fit_ridge(request: FitRequest) -> LinearModel:
-    """Choose the penalty on the inner fold, then fit on both parts with it.
+    """Choose the penalty on the inner fold, the strongest that is not clearly worse than the best, then fit on both parts with it.
 
     Hoerl & Kennard 1970. The standardiser keeps to the training rows; the refit reads the inner rows too, since nothing is left to choose.
     """
@@ -30,8 +28,9 @@ def fit_ridge(request: FitRequest) -> LinearModel:
     with one_thread("scipy.optimize"):
         standardiser = Standardiser.fit(request.train)
         train, inner = rows_of(standardiser, request.train), rows_of(standardiser, request.inner)
-        losses = inner_losses(fit_path(train, request.task_type, request.n_classes, penalties, on_intercept), inner, request.task_type)
-        penalty = penalties[int(np.argmin(losses))]
+        path = fit_path(train, request.task_type, request.n_classes, penalties, on_intercept)
+        losses = inner_losses(path, inner, request.task_type)
+        penalty = strongest_without_doubt(penalties, path, inner, request.task_type)
         coefficients = fit_path(joined(train, inner), request.task_type, request.n_classes, (penalty,), on_intercept)[0]
     details = {"penalty": penalty, "inner_losses": dict(zip(map(str, penalties), losses, strict=True))}
     return LinearModel(NAME, request.task_type, standardiser, coefficients, request.train.offset is not None, details)

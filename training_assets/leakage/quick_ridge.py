@@ -22,8 +22,8 @@ class QuickRidge:
     ----------
     z : shape (n_features, n), standardised features, 0 where not known.
     labels : shape (n, n_columns), standardised labels, 0 where not known.
-    labelled : shape (n,).
     folds : training and test positions of each fold.
+    grams, crosses : z z' and z labels over each fold's training rows.
     """
 
     z: NDArray[np.float32]

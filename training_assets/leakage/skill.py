@@ -160,10 +160,9 @@ def dominance(context: AuditContext, model: QuickRidge | None = None) -> Verdict
 def quick_model(context: AuditContext, extra_labels: NDArray[np.float32] | None = None) -> QuickRidge:
     """A pooled ridge model of the target on ranks within symbols, over the folds that are scored on; see `QuickRidge.of_folds`."""
     of_target, evidence, panel = context.of_target, context.evidence, context.panel
-    keep = slice(None, None, 1)
-    rows = evidence.rows[keep]
+    rows = evidence.rows
     label = of_target.own_labels[rows]
-    columns = label[:, None] if extra_labels is None else np.concatenate([label[:, None], extra_labels[keep]], axis=1)
+    columns = label[:, None] if extra_labels is None else np.concatenate([label[:, None], extra_labels], axis=1)
     ends = np.where(np.isfinite(label), panel.label_end_codes[of_target.code][rows], -1).astype(np.int32)
     folds = context.machinery.folds(panel.holdout_start_code, of_target.info.horizon_bars, longest_lookback(context), context.config.splits)
     return QuickRidge.of_folds(evidence.own_ranks, np.nan_to_num(columns), folds, panel.time_codes[rows], ends, context.config.splits.min_train_rows)

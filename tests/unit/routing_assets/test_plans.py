@@ -18,13 +18,14 @@ from config.sections.routing import Experimental, RoutingConfig
 from config.sections.training import TrainingConfig
 from routing_assets.candidates_table import candidates_from_table, read_candidates, write_candidates
 from routing_assets.contracts import RoutingPlan
-from routing_assets.plan_documents import PLAN_DEPTH, PlanError, content_hash, json_text, lay_out, read_routing_plan, write_routing_plan, yaml_text
+from routing_assets.plan_documents import PLAN_DEPTH, PlanError, json_text, lay_out, read_routing_plan, write_routing_plan, yaml_text
 from routing_assets.policy import route_candidates
 from routing_assets.routing_plan import routing_plan
 from routing_assets.training_plan import filter_jobs, job_id, make_training_plan, training_plan_document
 from routing_assets.training_plan_files import MASTER, find_training_plan, load_training_plan, write_training_plan
 from training_assets.contracts import Stage, TrainingType
 from training_assets.families.base import Family
+from training_assets.plan_reader import content_hash
 
 FORMATS = ("json", "yaml", "md")
 DATA = "0123456789abcdef"

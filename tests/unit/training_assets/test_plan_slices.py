@@ -14,7 +14,7 @@ from tests.panels import BINARY_TARGET, REGRESSION_TARGET, make_panel, symbol_jo
 from training_assets.contracts import Route, Stage, TrainingJob, TrainingPlan, TrainingType
 from training_assets.outcomes import FamilyFailure
 from training_assets.plan_changes import blend_requests, changed_keys, parse_cursor, slice_versions, training_requests
-from training_assets.plan_reader import MASTER_PLAN_FILE, TrainingPlanError, document_id, plan_slices, read_master_plan, with_families
+from training_assets.plan_reader import MASTER_PLAN_FILE, TrainingPlanError, content_hash, plan_slices, read_master_plan, with_families
 from training_assets.stage_work import failure_line, stage_work
 
 READ_COLUMNS = ("target", "symbol", "feature", "detector", "statistic", "threshold", "status", "accepted", "message")  # what the lock reads of an audit
@@ -33,7 +33,7 @@ def plan_of(*jobs: TrainingJob) -> TrainingPlan:
     }
     summary = {"by_route": {}, "by_type": {}, "by_priority": {}, "total_blocked": 0, "total_without_family": 0}
     plan = TrainingPlan(metadata, jobs, summary)
-    return TrainingPlan({**metadata, "plan_id": document_id(training_plan_document(plan))}, jobs, summary)
+    return TrainingPlan({**metadata, "plan_id": content_hash(training_plan_document(plan))}, jobs, summary)
 
 
 def pair(symbol: str = "S000", target: str = REGRESSION_TARGET, families: tuple[str, ...] = ("Ridge",), route: Route = Route.SYMBOL_SPECIFIC) -> TrainingJob:

@@ -1,15 +1,14 @@
-"""Pictures show every pair and break on no name; a plan that does not say what the step before said is found out."""
+"""What is shown of a plan is what it says; a training plan that does not say what the step before said is found out."""
 
-import base64
 from dataclasses import replace
-from xml.etree import ElementTree
 
+import pyarrow as pa
 import pytest
 
+from routing_assets.contracts import ROUTES as CODED
 from routing_assets.contracts import RoutingPlan
 from routing_assets.plan_consistency import plan_against_routes
-from routing_assets.plan_summary import decision_lines, reasons_by_route
-from routing_assets.route_picture import COLOURS, ScoreBar, picture_markdown, route_picture, score_plot
+from routing_assets.plan_summary import decision_lines, plan_routes, pooled_scores, reasons_by_route
 from tests.panels import make_panel, symbol_job
 from training_assets.contracts import Route, TrainingJob, TrainingPlan, TrainingType
 
@@ -62,29 +61,21 @@ def test_a_routed_pair_that_no_family_can_take_is_no_fault_where_it_is_counted()
     assert plan_against_routes(training(pooled("S001"), without_family=1), ROUTES) == ()
 
 
-def test_the_picture_has_one_cell_a_pair_in_the_colour_of_its_route() -> None:
-    tree = ElementTree.fromstring(route_picture(ROUTES))
-    cells = [rect.get("fill") for rect in tree.iter("{http://www.w3.org/2000/svg}rect") if rect.get("height") == "15"]
-    assert sorted(map(str, cells)) == sorted(COLOURS[route] for route in (Route.SYMBOL_SPECIFIC, Route.CROSS_SECTIONAL, Route.BLOCKED))
+def test_the_routes_of_a_plan_are_a_matrix_with_holes_where_a_target_lacks_a_symbol() -> None:
+    plan = replace(ROUTES, targets={**ROUTES.targets, "other": {"cross_sectional": {}, "symbols": {"S001": {"route": "ROUTE_BOTH"}}}})
+    targets, symbols, routes = plan_routes(plan)
+    assert (targets, symbols) == ([TARGET, "other"], ["S000", "S001", "S002"])
+    expected = [[Route.SYMBOL_SPECIFIC, Route.CROSS_SECTIONAL, Route.BLOCKED], [None, Route.BOTH, None]]
+    assert [[None if code < 0 else CODED[code] for code in line] for line in routes.tolist()] == expected
 
 
-def test_hostile_names_break_no_picture() -> None:
-    plan = RoutingPlan({}, {"<script>&": {"symbols": {'"><b>': {"route": "ROUTE_BOTH"}}}})
-    assert "<script>" not in route_picture(plan)
-    ElementTree.fromstring(route_picture(plan))
-
-
-def test_a_large_picture_says_what_it_leaves_out() -> None:
-    plan = RoutingPlan({}, {f"t{number}": {"symbols": {f"s{n}": {"route": "ROUTE_BLOCKED"} for n in range(151)}} for number in range(42)})
-    assert "not shown: 2 targets and 1 symbols" in route_picture(plan)
-
-
-def test_a_score_plot_holds_a_score_and_goes_into_markdown_whole() -> None:
-    svg = score_plot([ScoreBar("t", 0.1, 0.05, 0.15, 0.0)], "rank_ic")
-    assert "0.100" in svg
-    encoded = picture_markdown(svg, "scores").partition("base64,")[2].removesuffix(")")
-    assert base64.b64decode(encoded).decode() == svg
-    assert score_plot([], "rank_ic").startswith("<svg")
+def test_pooled_scores_stand_by_metric_best_first_without_what_was_not_computed() -> None:
+    shared = {"mode": "CROSS_SECTIONAL", "metric_name": "auc", "score_ci_low": 0.5, "score_ci_high": 0.7, "score_null": 0.5}
+    rows = [shared | {"target": name, "score": score} for name, score in (("weak", 0.55), ("strong", 0.65), ("none", None))]
+    rows.append(shared | {"target": "strong", "mode": "SYMBOL_SPECIFIC", "score": 0.9})
+    (found, null) = pooled_scores(pa.Table.from_pylist(rows))["auc"]
+    assert [row.label for row in found] == ["strong", "weak"]
+    assert null == 0.5
 
 
 def test_reasons_and_decisions_are_told_in_words() -> None:
