@@ -22,6 +22,7 @@ BLOCK = re.compile(
     r"^<!-- run(?P<options>[^>]*?) ?-->\n```(?P<language>\w+)\n(?P<body>.*?)^```\n(?:\n?```text\n(?P<printed>.*?)^```\n)?", re.MULTILINE | re.DOTALL
 )
 TABLE = re.compile(r"^<!-- table: (?P<name>[\w-]+) -->\n(?P<body>.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL)
+WIDTH = 100  # of the terminal that output is shown in, so that it fits beside a navigation
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 # Pages that build on what an earlier one left come after it.

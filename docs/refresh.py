@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from docs import generate_configuration  # noqa: E402
-from docs.blocks import DOCS, PAGES, Block, Ran, blocks_of, refreshed  # noqa: E402
+from docs.blocks import DOCS, PAGES, WIDTH, Block, Ran, blocks_of, refreshed  # noqa: E402
 from docs.pictures import asset_graph_svg, write_route_map  # noqa: E402
 from docs.tables import write_tables  # noqa: E402
 
@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--sample-run", type=Path, help="output folder of `switchyard run` on the sample")
     parser.add_argument("--panel-run", type=Path, help="output folder of `switchyard run` on the panel")
     options = parser.parse_args(arguments)
+    os.environ["COLUMNS"] = str(WIDTH)
     generate_configuration.main([])
     write_tables(PAGES)
     (DOCS / "images" / "asset-graph.svg").write_text(asset_graph_svg(), encoding="utf-8")

@@ -53,12 +53,16 @@ class GbmItem:
 
 @dataclass(frozen=True)
 class GbmAnswer:
-    """Predictions of one item on `rows` (shape (n, n_columns)) and, a row each, their centres over the row's symbol's training rows."""
+    """Predictions of one item on `rows`, and, a row each, mean and standard deviation of the predictions over the row's symbol's training rows.
+
+    All of shape (n, n_columns).
+    """
 
     item: GbmItem
     rows: Rows
     predictions: NDArray[np.float32]
     centres: NDArray[np.float32]
+    sizes: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -113,21 +117,28 @@ def fit_item(panel: Panel, setting: GbmSetting, item: GbmItem) -> GbmAnswer | No
         task = GbmTask(train, test, centre_on, info.task_type, len(info.classes))
         fitted = gbm_predictions(panel, labels, task, setting.feature_codes[item.target], config.scoring, config.seed)
         if fitted is not None:
-            parts.append(GbmAnswer(item, test, fitted[0], _centres_of(panel, test, centre_on, fitted[1])))
+            parts.append(GbmAnswer(item, test, fitted[0], *_training_moments(panel, test, centre_on, fitted[1])))
     if not parts:
         return None
-    return GbmAnswer(item, *(np.concatenate([getattr(part, name) for part in parts]) for name in ("rows", "predictions", "centres")))
+    return GbmAnswer(item, *(np.concatenate([getattr(part, name) for part in parts]) for name in ("rows", "predictions", "centres", "sizes")))
 
 
-def _centres_of(panel: Panel, rows: Rows, centre_on: Rows, predictions: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean prediction over the training rows of each row's symbol; over all training rows for symbols that have none. Shape (rows, n_columns)."""
+def _training_moments(panel: Panel, rows: Rows, centre_on: Rows, predictions: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of predictions over the training rows of each row's symbol; over all of them for symbols that have none.
+
+    Shape (rows, n_columns) each.
+    """
     symbols = np.searchsorted(panel.symbol_offsets, centre_on, side="right") - 1
-    n_symbols = len(panel.symbols)
-    counts = np.bincount(symbols, minlength=n_symbols)
-    sums = np.stack([np.bincount(symbols, weights=column, minlength=n_symbols) for column in predictions.T], axis=1)
-    overall = predictions.mean(axis=0, dtype=np.float64)
-    means = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], overall[None, :])
-    return means[np.searchsorted(panel.symbol_offsets, rows, side="right") - 1].astype(np.float32)
+    counts = np.bincount(symbols, minlength=len(panel.symbols))[:, None]
+
+    def mean_by_symbol(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        sums = np.stack([np.bincount(symbols, weights=column, minlength=len(panel.symbols)) for column in values.T], axis=1)
+        return np.where(counts > 0, sums / np.maximum(counts, 1), values.mean(axis=0)[None, :])
+
+    means = mean_by_symbol(predictions.astype(np.float64))
+    sizes = np.sqrt(mean_by_symbol((predictions - means[symbols]) ** 2))
+    of_row = np.searchsorted(panel.symbol_offsets, rows, side="right") - 1
+    return means[of_row].astype(np.float32), sizes[of_row].astype(np.float32)
 
 
 def gbm_predictions(

@@ -38,6 +38,7 @@ class RidgePredictions:
     pooled, local, blended : shape (n, n_columns), float32; NaN where no model could be fitted. One column, or one a class.
     pooled_centres, local_centres, blended_centres : shape (n, n_columns), the model's mean prediction over the symbol's own training rows at
         that stage (all symbols' where it has none), known before the stage is tested.
+    pooled_sizes, local_sizes, blended_sizes : shape (n, n_columns), the standard deviation of the model's predictions over those rows.
     label_centres : shape (n, n_columns), mean of the label over the same rows.
     strengths : shape (n_symbols,), strength of the local residual at the last stage, 0 is pooled; NaN without a local model.
     """
@@ -50,6 +51,9 @@ class RidgePredictions:
     pooled_centres: NDArray[np.float32]
     local_centres: NDArray[np.float32]
     blended_centres: NDArray[np.float32]
+    pooled_sizes: NDArray[np.float32]
+    local_sizes: NDArray[np.float32]
+    blended_sizes: NDArray[np.float32]
     label_centres: NDArray[np.float32]
     strengths: Floats
 
@@ -107,8 +111,7 @@ def ridge_predictions(
     sums = [_symbol_sums(panel, code, scaling, labels, stages) for code in range(len(panel.symbols))]
     pooled = _pooled_coefficients(sums)
     models = _local_models(sums, pooled, np.asarray(sorted(strengths)), min_train_rows)
-    means = _training_means(sums)
-    del sums
+    total, label_total = _total(sums, "gram"), _total(sums, "cross")[:, -1, :]
     scored = np.flatnonzero(stages.test >= 1)
     shape = (scored.size, columns.shape[1])
     out = {name: np.full(shape, np.nan, np.float32) for name in _COLUMNS}
@@ -118,37 +121,45 @@ def ridge_predictions(
         if rows.size == 0:
             continue
         z, of_row = scaling.standardised(panel, rows), stages.test[rows]
+        moments = _TrainingMoments.of(sums[code], total, label_total)
         for stage in np.unique(of_row):
             part = np.flatnonzero(of_row == stage)
             block = z[:, as_slice(part)].T
-            features, label = means.features[code, stage], means.labels[code, stage]
-            out["label_centres"][first + part] = label
-            for kind, coefficients in (("pooled", pooled), ("local", models.local[code]), ("blended", models.blended[code])):
-                out[kind][first + part] = block @ coefficients[stage].astype(np.float32)
-                out[f"{kind}_centres"][first + part] = features @ coefficients[stage]
+            out["label_centres"][first + part] = moments.labels[stage]
+            for kind, by_stage in (("pooled", pooled), ("local", models.local[code]), ("blended", models.blended[code])):
+                coefficients = by_stage[stage].astype(np.float64)
+                out[kind][first + part] = block @ coefficients.astype(np.float32)
+                out[f"{kind}_centres"][first + part], out[f"{kind}_sizes"][first + part] = moments.of_predictions(coefficients, int(stage))
     return RidgePredictions(scored, stages.test[scored] - 1, **out, strengths=models.strengths)
 
 
-_COLUMNS = ("pooled", "local", "blended", "pooled_centres", "local_centres", "blended_centres", "label_centres")
+_KINDS = ("pooled", "local", "blended")
+_COLUMNS = (*_KINDS, *(f"{kind}_centres" for kind in _KINDS), *(f"{kind}_sizes" for kind in _KINDS), "label_centres")
 
 
 @dataclass(frozen=True)
-class _TrainingMeans:
-    """Means over a symbol's training rows by stage: features (n_symbols, n_stages, p), labels (n_symbols, n_stages, n_columns)."""
+class _TrainingMoments:
+    """Moments over one symbol's training rows by stage; over all symbols' at stages where it has none.
 
-    features: Floats
+    `second` : shape (n_stages, p, p), mean products of [features, 1]; `labels` : shape (n_stages, n_columns), mean label.
+    """
+
+    second: Floats
     labels: Floats
 
+    @classmethod
+    def of(cls, own: "_SymbolSums", total: NDArray[np.floating], label_total: NDArray[np.floating]) -> "_TrainingMoments":
+        empty = own.gram[:, -1, -1] == 0
+        gram = np.where(empty[:, None, None], total, own.gram)
+        labels = np.where(empty[:, None], label_total, own.cross[:, -1, :])
+        counts = np.maximum(gram[:, -1, -1], 1.0)
+        return cls(gram / counts[:, None, None], labels / counts[:, None])
 
-def _training_means(sums: "Sequence[_SymbolSums]") -> _TrainingMeans:
-    """A symbol without training rows takes the means over all symbols."""
-    totals = np.stack([one.gram[:, -1, :] for one in sums]).astype(np.float64)
-    labels = np.stack([one.cross[:, -1, :] for one in sums]).astype(np.float64)
-    empty = totals[:, :, -1] == 0
-    totals[empty] = np.broadcast_to(totals.sum(axis=0), totals.shape)[empty]
-    labels[empty] = np.broadcast_to(labels.sum(axis=0), labels.shape)[empty]
-    counts = np.maximum(totals[:, :, -1:], 1.0)
-    return _TrainingMeans(totals / counts, labels / counts)
+    def of_predictions(self, coefficients: Floats, stage: int) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of a model's predictions, shape (n_columns,) each."""
+        products = self.second[stage] @ coefficients
+        mean = products[-1]
+        return mean, np.sqrt(np.maximum((coefficients * products).sum(axis=0) - mean**2, 0.0))
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class SidePredictions:
 
     `rows` : shape (n,), panel rows, symbol after symbol, time ascending; `folds` (n,). `pooled_everywhere` is comparable across symbols, in units of its
     spread in the fold. `pooled`, `local` and `blended` are deviations from the mean prediction over the symbol's own training rows, in
-    units of their size in symbol and fold. All shape (n, n_columns), NaN where there is no model. `label_centres` (n, n_columns) are label means over
+    units of their spread there. All shape (n, n_columns), NaN where there is no model. `label_centres` (n, n_columns) are label means over
     training rows.
     """
 
@@ -163,9 +163,9 @@ def _with_answers(panel: Panel, sides: SidePredictions, answers: Sequence[GbmAns
     for answer in answers:
         into = pooled if answer.item.symbol is None else local
         place = np.searchsorted(sides.rows, answer.rows)
-        into.predictions[place], into.centres[place] = answer.predictions, answer.centres
+        into.predictions[place], into.centres[place], into.sizes[place] = answer.predictions, answer.centres, answer.sizes
     has_pooled = any(answer.item.symbol is None for answer in answers)
-    return _with_trees(panel, sides, pooled if has_pooled else None, local)
+    return _with_trees(sides, pooled if has_pooled else None, local)
 
 
 @dataclass(frozen=True)
@@ -342,12 +342,12 @@ def _paired_difference(
 
 
 def _standardised_sides(panel: Panel, ridge: RidgePredictions) -> SidePredictions:
-    segments, n_segments = _segments(panel, ridge.rows, ridge.stages)
+    n_stages = int(ridge.stages.max()) + 1 if ridge.stages.size else 1
 
     def deviations(kind: str) -> Floats:
-        return _scaled(getattr(ridge, kind).astype(float) - getattr(ridge, f"{kind}_centres"), segments, n_segments)
+        return in_training_units(getattr(ridge, kind).astype(float), getattr(ridge, f"{kind}_centres"), getattr(ridge, f"{kind}_sizes"))
 
-    everywhere = _scaled(_less_fold_mean(ridge.pooled.astype(float), ridge.stages), ridge.stages, n_segments)
+    everywhere = _scaled(_less_fold_mean(ridge.pooled.astype(float), ridge.stages), ridge.stages, n_stages)
     return SidePredictions(
         ridge.rows, ridge.stages, everywhere, deviations("pooled"), deviations("local"), deviations("blended"), ridge.label_centres.astype(float)
     )
@@ -357,6 +357,11 @@ def _segments(panel: Panel, rows: NDArray[np.int64], folds: NDArray[np.int64]) -
     """A number for each row's (symbol, fold), and how many there are."""
     n_folds = int(folds.max()) + 1 if folds.size else 1
     return panel.symbol_codes[rows].astype(np.int64) * n_folds + folds, len(panel.symbols) * n_folds
+
+
+def in_training_units(predictions: Floats, centres: Floats, sizes: Floats) -> Floats:
+    """Deviations from the mean prediction over the training rows, in units of its spread there; zero where there is no spread, NaN stays."""
+    return np.asarray((predictions - centres) / np.where(sizes > 0, sizes, np.inf))
 
 
 def _scaled(deviations: Floats, segments: NDArray[np.int64], n_segments: int) -> Floats:
@@ -380,23 +385,24 @@ def _less_fold_mean(values: Floats, folds: NDArray[np.int64]) -> Floats:
 
 @dataclass(frozen=True)
 class _Trees:
-    """Predictions of boosted trees on the sides' rows and their means over each symbol's training rows; (n, n_columns), NaN where not fitted."""
+    """Predictions of boosted trees on the sides' rows, their means and sizes over each symbol's training rows; (n, n_columns), NaN where not fitted."""
 
     predictions: Floats
     centres: Floats
+    sizes: Floats
 
     @classmethod
     def none(cls, sides: SidePredictions) -> "_Trees":
-        return cls(np.full(sides.pooled.shape, np.nan), np.full(sides.pooled.shape, np.nan))
+        return cls(*(np.full(sides.pooled.shape, np.nan) for _ in range(3)))
 
 
-def _with_trees(panel: Panel, sides: SidePredictions, pooled: _Trees | None, local: _Trees) -> SidePredictions:
-    segments, n_segments = _segments(panel, sides.rows, sides.folds)
-    own = _mean_of_known(sides.local, _scaled(local.predictions - local.centres, segments, n_segments))
+def _with_trees(sides: SidePredictions, pooled: _Trees | None, local: _Trees) -> SidePredictions:
+    own = _mean_of_known(sides.local, in_training_units(local.predictions, local.centres, local.sizes))
     if pooled is None:
         return replace(sides, local=own)
-    within = _scaled(pooled.predictions - pooled.centres, segments, n_segments)
-    everywhere = _scaled(_less_fold_mean(pooled.predictions, sides.folds), sides.folds, n_segments)
+    within = in_training_units(pooled.predictions, pooled.centres, pooled.sizes)
+    n_folds = int(sides.folds.max()) + 1 if sides.folds.size else 1
+    everywhere = _scaled(_less_fold_mean(pooled.predictions, sides.folds), sides.folds, n_folds)
     return replace(
         sides,
         pooled_everywhere=_mean_of_known(sides.pooled_everywhere, everywhere),
@@ -407,7 +413,13 @@ def _with_trees(panel: Panel, sides: SidePredictions, pooled: _Trees | None, loc
 
 
 def _mean_of_known(first: Floats, second: Floats) -> Floats:
-    return np.where(np.isfinite(second), 0.5 * (first + second), first)
+    """The mean where both are known, else the first. Means of unlike predictions are smaller than either; one factor for the whole target mends that."""
+    both = np.isfinite(second) & np.isfinite(first)
+    mean = 0.5 * (first[both] + second[both])
+    size = np.sqrt((mean**2).mean()) if mean.size else 0.0
+    joined = first.copy()
+    joined[both] = mean * (np.sqrt((first[both] ** 2).mean()) / size if size > 0 else 1.0)
+    return joined
 
 
 def _flat(info: TargetInfo, predictions: Floats) -> Floats:

@@ -132,46 +132,48 @@ def contributions(task_type: TaskType, predictions: NDArray[np.floating], labels
 def centred_contributions(
     task_type: TaskType, deviations: Floats, labels: NDArray[np.floating], label_centres: Floats, segments: Codes, n_segments: int
 ) -> Contributions:
-    """The task's score a segment, about centres that were known before the segment began.
+    """The task's score a segment, about centres and in units that were known before the segment began.
 
-    A rank taken within a test window centres prediction and label on that window's own means. Where the predictor is persistent and moves
-    with the label (a price against its average), those means are tied to each other, and pure random walks score above chance (Stambaugh 1999;
-    Kendall 1954). About centres known beforehand the product of two deviations has mean zero under the null. Magnitudes enter by their
-    ranks, so heavy tails weigh no more than in a rank correlation. With window means as centres it is close to Spearman's correlation
-    or, for classes, to the AUC.
+    A rank taken within a test window centres and scales the prediction by that window's own moments. Where the predictor is persistent and moves
+    with the label (a price against its average), those moments are tied to what the label did, and pure random walks score above chance
+    (Stambaugh 1999; Kendall 1954). About centres and in units known beforehand, the product of prediction and label has mean zero under
+    the null. A prediction enters as its place among the training predictions, in (-1, 1), so that heavy tails weigh no more than in a rank correlation.
+    Where the test window is like the training window the score is close to Spearman's correlation or, for classes, to the AUC.
 
     Parameters
     ----------
-    deviations : shape (n_rows, n_columns), prediction less its mean over the training window; a column, or one a class.
+    deviations : shape (n_rows, n_columns), prediction less its mean over the training window, in units of its standard deviation there; a
+        column, or one a class.
     labels : shape (n_rows,), values or class codes.
     label_centres : shape (n_rows, n_columns), mean of the label, or share of the class, over the training window.
     segments : shape (n_rows,), as in `contributions`.
     """
+    places = special.erf(deviations / np.sqrt(2.0))
     if task_type is TaskType.REGRESSION:
-        return _centred_correlation(deviations[:, 0], labels - label_centres[:, 0], segments, n_segments)
+        return _centred_correlation(places[:, 0], labels - label_centres[:, 0], segments, n_segments)
     classes = [1] if task_type is TaskType.BINARY_CLASSIFICATION else range(deviations.shape[1])
-    each = [_centred_area(deviations[:, column], labels == code, label_centres[:, column], segments, n_segments) for column, code in enumerate(classes)]
+    each = [_centred_area(places[:, column], labels == code, label_centres[:, column], segments, n_segments) for column, code in enumerate(classes)]
     return _mean_over_classes(each, segments)
 
 
-def _centred_correlation(deviations: Floats, labels: Floats, segments: Codes, n_segments: int) -> Contributions:
+def _centred_correlation(places: Floats, labels: Floats, segments: Codes, n_segments: int) -> Contributions:
     counts = np.bincount(segments, minlength=n_segments)
-    first, second = (_unit_square(_signed_ranks(one, segments), segments, counts) for one in (deviations, labels))
-    product = first * second
+    label = _unit_square(_signed_ranks(labels, segments), segments, counts)
+    product = np.sqrt(3.0) * places * label  # a uniform place has variance one third
     scores = _segment_mean(product, segments, counts)
     scores[counts < MIN_ROWS_A_SEGMENT] = np.nan
-    return Contributions(scores, product - 0.5 * scores[segments] * (first**2 + second**2), counts)
+    influence = product - scores[segments] * (1.0 + 0.5 * (label**2 - 1.0))
+    return Contributions(np.clip(scores, -1.0, 1.0), influence, counts)
 
 
-def _centred_area(deviations: Floats, positive: NDArray[np.bool_], base_rates: Floats, segments: Codes, n_segments: int) -> Contributions:
-    """0.5 plus the covariance of label and signed rank over the label's variance: the AUC where ranks are uniform about the centre."""
+def _centred_area(places: Floats, positive: NDArray[np.bool_], base_rates: Floats, segments: Codes, n_segments: int) -> Contributions:
+    """0.5 plus the covariance of label and place over the label's variance: the AUC where places are uniform."""
     counts = np.bincount(segments, minlength=n_segments)
     share = _segment_mean(positive.astype(float), segments, counts)
     variance = np.where((share > 0) & (share < 1) & (counts >= MIN_ROWS_A_SEGMENT), share * (1.0 - share), np.nan)
-    uniform = 0.5 * _signed_ranks(deviations, segments) / np.maximum(counts, 1)[segments]
-    product = (positive - base_rates) * uniform / variance[segments]
+    product = 0.5 * (positive - base_rates) * places / variance[segments]
     excess = _segment_mean(product, segments, counts)
-    return Contributions(0.5 + excess, product - excess[segments], counts)
+    return Contributions(np.clip(0.5 + excess, 0.0, 1.0), product - excess[segments], counts)
 
 
 def _mean_over_classes(each: list[Contributions], segments: Codes) -> Contributions:

@@ -4,14 +4,17 @@ Belongs here: pure sums over slices, and their text form as a sensor's cursor. D
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from training_assets.contracts import Route, Stage, TrainingPlan, TrainingType
 from training_assets.partition_keys import name_key
 from training_assets.plan_reader import PlanSlice, plan_slices
 
 Versions = dict[str, str]
+BLEND_JOB = "train_blends_cpu"
+NOTHING_IN_HAND: Mapping[str, Set[str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -32,26 +35,36 @@ def changed_keys(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str
     return tuple(key for key, version in now.items() if before.get(key) != version)
 
 
-def training_requests(plan: TrainingPlan, changed: Sequence[str], stage: Stage, per_run: int) -> tuple[TrainingRequest, ...]:
+def training_requests(
+    plan: TrainingPlan, changed: Sequence[str], stage: Stage, per_run: int, in_hand: Mapping[str, Set[str]] = NOTHING_IN_HAND
+) -> tuple[TrainingRequest, ...]:
     """The runs of one stage that train the changed keys: batches of at most `per_run`, jobs without a family at the stage left out.
 
     Blends are not among them: they stand on pooled models and are asked for once these are there (`blend_requests`).
+
+    Parameters
+    ----------
+    in_hand : Dagster job to keys that runs of this round hold already, since a look before this one asked for them and its cursor was lost.
     """
     asked = set(changed)
     requests = []
     for kind, name in ((TrainingType.CROSS_SECTIONAL, f"train_targets_{stage}"), (TrainingType.SYMBOL_SPECIFIC, f"train_pairs_{stage}")):
-        keys = [key for key, item in plan_slices(plan, kind).items() if key in asked and _has_stage(item, stage)]
+        held = in_hand.get(name, frozenset())
+        keys = [key for key, item in plan_slices(plan, kind).items() if key in asked and key not in held and _has_stage(item, stage)]
         requests += [TrainingRequest(name, tuple(keys[start : start + per_run])) for start in range(0, len(keys), per_run)]
     return tuple(requests)
 
 
-def blend_requests(plan: TrainingPlan, asked: Mapping[str, str], pooled: Mapping[str, str], per_run: int) -> tuple[tuple[TrainingRequest, ...], Versions]:
+def blend_requests(
+    plan: TrainingPlan, asked: Mapping[str, str], pooled: Mapping[str, str], per_run: int, in_hand: Mapping[str, Set[str]] = NOTHING_IN_HAND
+) -> tuple[tuple[TrainingRequest, ...], Versions]:
     """The runs that blend pairs routed BOTH whose pooled models are there, and the versions that are then asked for.
 
     Parameters
     ----------
     asked : pair key to the version that was asked for before.
     pooled : target key to the version of the plan's slice that its pooled models were trained from.
+    in_hand : as `training_requests`.
 
     Returns
     -------
@@ -63,27 +76,33 @@ def blend_requests(plan: TrainingPlan, asked: Mapping[str, str], pooled: Mapping
         target = targets.get(name_key(item.job.target))
         if item.job.route is Route.BOTH and target is not None and pooled.get(target.key) == target.version:
             ready[key] = f"{item.version}{target.version}"
-    keys = changed_keys(asked, ready)
-    return tuple(TrainingRequest("train_blends_cpu", keys[start : start + per_run]) for start in range(0, len(keys), per_run)), {**asked, **ready}
+    held = in_hand.get(BLEND_JOB, frozenset())
+    keys = tuple(key for key in changed_keys(asked, ready) if key not in held)
+    return tuple(TrainingRequest(BLEND_JOB, keys[start : start + per_run]) for start in range(0, len(keys), per_run)), {**asked, **ready}
 
 
 @dataclass(frozen=True)
 class PlanCursor:
-    """What the plan sensor has asked for: versions of jobs, and of blends, by partition key."""
+    """What the plan sensor has asked for: versions of jobs, and of blends, by partition key, in how many rounds.
+
+    A round is one look that asked for runs. Its number is in their keys, so that a plan that comes back after another one is asked for again.
+    """
 
     jobs: Versions
     blends: Versions
+    n_rounds: int = 0
 
     def text(self) -> str:
-        return json.dumps({"jobs": self.jobs, "blends": self.blends}, sort_keys=True)
+        return json.dumps({"jobs": self.jobs, "blends": self.blends, "n_rounds": self.n_rounds}, sort_keys=True)
 
 
 def parse_cursor(cursor: str | None) -> PlanCursor:
     """The cursor in a text; an empty one for a text that is missing or of another form."""
     try:
         content = json.loads(cursor or "{}")
-        return PlanCursor(*({str(key): str(value) for key, value in content.get(part, {}).items()} for part in ("jobs", "blends")))
-    except (ValueError, AttributeError):
+        jobs, blends = ({str(key): str(value) for key, value in content.get(part, {}).items()} for part in ("jobs", "blends"))
+        return PlanCursor(jobs, blends, int(content.get("n_rounds", 0)))
+    except (ValueError, AttributeError, TypeError):
         return PlanCursor({}, {})
 
 

@@ -3,6 +3,8 @@
 Belongs here: reading the plan, asking Dagster for runs. Does not: what changed (`plan_changes`), or how partitions follow a plan (`partitions`).
 """
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from resources.artifact_store import content_version
@@ -13,6 +15,7 @@ from training_assets.partitions import range_tags, sync_partitions, trained_vers
 from training_assets.plan_changes import PlanCursor, TrainingRequest, blend_requests, changed_keys, parse_cursor, slice_versions, training_requests
 from training_assets.plan_reader import TrainingPlanError, read_master_plan
 
+PLAN_TAG, ROUND_TAG = "switchyard/plan_id", "switchyard/plan_round"
 ASSET_OF_JOB = {
     "train_targets_cpu": "cross_sectional_models",
     "train_pairs_cpu": "symbol_models",
@@ -35,22 +38,35 @@ def training_plan_sensor(context: dg.SensorEvaluationContext, settings: Settings
         return dg.SensorResult(skip_reason=str(error))
     sync_partitions(context.instance, wanted_keys(plan, None))
     before, versions, per_run = parse_cursor(context.cursor), slice_versions(plan), settings.load().resources.models_per_run
-    changed = changed_keys(before.jobs, versions)
-    requests = [request for stage in Stage for request in training_requests(plan, changed, stage, per_run)]
+    plan_id, changed = str(plan.metadata["plan_id"]), changed_keys(before.jobs, versions)
+    tags = {PLAN_TAG: plan_id, ROUND_TAG: str(before.n_rounds)}
+    in_hand = keys_in_hand(context.instance, tags)
+    requests = [request for stage in Stage for request in training_requests(plan, changed, stage, per_run, in_hand)]
     targets = context.instance.get_dynamic_partitions("targets")
-    blends, blended = blend_requests(plan, before.blends, trained_versions(context.instance, "cross_sectional_models", "target_plan", targets), per_run)
-    runs = [_run_request(context, request, str(plan.metadata["plan_id"])) for request in (*requests, *blends)]
-    cursor = PlanCursor(versions, blended).text()
+    pooled = trained_versions(context.instance, "cross_sectional_models", "target_plan", targets)
+    blends, blended = blend_requests(plan, before.blends, pooled, per_run, in_hand)
+    runs = [_run_request(context, request, tags) for request in (*requests, *blends)]
+    cursor = PlanCursor(versions, blended, before.n_rounds + bool(runs or in_hand)).text()
     if not runs:
-        return dg.SensorResult(skip_reason=f"plan {plan.metadata['plan_id'][:12]}: nothing new to train among {len(versions)} jobs", cursor=cursor)
+        return dg.SensorResult(skip_reason=f"plan {plan_id[:12]}: nothing new to train among {len(versions)} jobs", cursor=cursor)
+    context.log.info(f"plan {plan_id[:12]}: {len(changed)} of {len(versions)} jobs new or changed; asking for {len(runs)} runs")
     return dg.SensorResult(run_requests=runs, cursor=cursor)
 
 
-def _run_request(context: dg.SensorEvaluationContext, request: TrainingRequest, plan_id: str) -> dg.RunRequest:
+def keys_in_hand(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> dict[str, set[str]]:
+    """Dagster job to the keys of runs that carry these tags: those a look of this round asked for before its cursor was lost; else none."""
+    found: dict[str, set[str]] = {}
+    for run in instance.get_runs(dg.RunsFilter(tags=dict(tags))):
+        asset = ASSET_OF_JOB.get(run.job_name, "")
+        found.setdefault(run.job_name, set()).update(run.run_config.get("ops", {}).get(asset, {}).get("config", {}).get("only", ()))
+    return found
+
+
+def _run_request(context: dg.SensorEvaluationContext, request: TrainingRequest, tags: Mapping[str, str]) -> dg.RunRequest:
     keys_of = "targets" if request.job_name.startswith("train_targets") else "target_symbol"
     return dg.RunRequest(
-        run_key=f"{plan_id}:{request.job_name}:{content_version(' '.join(request.keys))}",
+        run_key=f"{tags[PLAN_TAG]}:{tags[ROUND_TAG]}:{request.job_name}:{content_version(' '.join(request.keys))}",
         job_name=request.job_name,
-        tags={**range_tags(request.keys, context.instance.get_dynamic_partitions(keys_of)), "switchyard/plan_id": plan_id},
+        tags={**range_tags(request.keys, context.instance.get_dynamic_partitions(keys_of)), **tags},
         run_config={"ops": {ASSET_OF_JOB[request.job_name]: {"config": {"only": list(request.keys)}}}},
     )

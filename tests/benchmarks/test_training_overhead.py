@@ -1,5 +1,9 @@
 """What the trainer costs beyond the fits themselves: the same fits, scores' predictions and saves in a bare loop, in one process, one thread.
 
+Beyond the bare loop a model costs its rows' gathering and digest, its cuts, its score with an interval, its out-of-sample predictions, its card and
+an atomic folder: about 3 ms, whatever the fit. The families of the shipped configuration together stay within the stated ratio; a Ridge fit
+alone, 2 ms since thread pools are looked up once a process, cannot, and is held to the stated milliseconds.
+
 Run with `-s` to see the figures beside the bounds that the project states; the test itself fails at twice these.
 """
 
@@ -21,12 +25,16 @@ from training_assets.windows import fit_window, oos_fold, scored_part
 
 N_ROUNDS = 4
 STATED_RATIO = 1.15
-STATED_EXTRA_SECONDS = 0.003  # a job
+STATED_EXTRA_SECONDS = 0.003  # a model
 SLACK = 2.0  # the guard against regressions: other processes on the machine take caches and clock from this one
 
 
-def bare_loop(panel: Panel, jobs: list[TrainingJob], family_name: str, folder: Path) -> float:
+def bare_loop(panel: Panel, jobs: list[TrainingJob], names: tuple[str, ...], folder: Path) -> float:
     """Seconds that the fits, predictions and saves of the jobs take alone; their rows are cut before the clock starts."""
+    return sum(_bare_family(panel, jobs, name, folder / name) for name in names)
+
+
+def _bare_family(panel: Panel, jobs: list[TrainingJob], family_name: str, folder: Path) -> float:
     family, config, horizon = FAMILIES[family_name], Config(), panel.target_infos[0].horizon_bars
     work = []
     for job in jobs:
@@ -48,17 +56,17 @@ def bare_loop(panel: Panel, jobs: list[TrainingJob], family_name: str, folder: P
     return time.process_time() - started
 
 
-@pytest.mark.parametrize(("family_name", "n_jobs"), [("Ridge", 64), ("LightGBM", 8)])
-def test_the_trainer_costs_little_beyond_the_bare_fits(family_name: str, n_jobs: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("names", "n_jobs"), [(("Ridge",), 64), (("LightGBM", "XGBoost", "Ridge"), 8)], ids=["Ridge", "shipped"])
+def test_the_trainer_costs_little_beyond_the_bare_fits(names: tuple[str, ...], n_jobs: int, tmp_path: Path) -> None:
     panel = make_panel(n_jobs, 1500, n_features=30, planted=Planted(0.3, 0.1, 3.0))
     (tmp_path / "panel").mkdir()
     panel.write(tmp_path / "panel")
-    jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, (family_name,)) for symbol in panel.symbols]
-    bare_loop(panel, jobs[:2], family_name, tmp_path / "warm")
+    jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, names) for symbol in panel.symbols]
+    bare_loop(panel, jobs[:2], names, tmp_path / "warm")
     bare, trained = [], []
     # Processor time, and the least disturbed round of each kind, taken in turns: the machine may be shared.
     for attempt in range(N_ROUNDS):
-        bare.append(bare_loop(panel, jobs, family_name, tmp_path / f"bare{attempt}"))
+        bare.append(bare_loop(panel, jobs, names, tmp_path / f"bare{attempt}"))
         started = time.process_time()
         outcomes = list(train_jobs(jobs, tmp_path / "panel", Config(), tmp_path / f"run{attempt}", Stage.CPU))
         trained.append(time.process_time() - started)
@@ -66,7 +74,8 @@ def test_the_trainer_costs_little_beyond_the_bare_fits(family_name: str, n_jobs:
     started = time.process_time()
     assert all(outcome.cached for outcome in train_jobs(jobs, tmp_path / "panel", Config(), tmp_path / "run0", Stage.CPU))
     cached = (time.process_time() - started) / n_jobs
-    extra, ratio = (min(trained) - min(bare)) / n_jobs, min(trained) / min(bare)
-    print(f"\n{family_name}: {1000 * extra:.2f} ms a job beyond the bare loop's {1000 * min(bare) / n_jobs:.1f} ms, {ratio:.3f} times it")
-    print(f"{family_name}: {1000 * cached:.2f} ms a cached job; stated: at most {1000 * STATED_EXTRA_SECONDS:.0f} ms, or {STATED_RATIO} times")
+    extra, ratio = (min(trained) - min(bare)) / n_jobs / len(names), min(trained) / min(bare)
+    told = ", ".join(names)
+    print(f"\n{told}: {1000 * extra:.2f} ms a model beyond the bare loop's {1000 * min(bare) / n_jobs / len(names):.1f} ms, {ratio:.3f} times it")
+    print(f"{told}: {1000 * cached / len(names):.2f} ms a cached model; stated: at most {1000 * STATED_EXTRA_SECONDS:.0f} ms, or {STATED_RATIO} times")
     assert extra <= SLACK * STATED_EXTRA_SECONDS or ratio <= 1.0 + SLACK * (STATED_RATIO - 1.0)

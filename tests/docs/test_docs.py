@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from config.load import known_keys, load_config
-from docs.blocks import BLOCK, DOCS, PAGES, ROOT, blocks_of, refreshed, run_command, run_python, shortened
+from docs.blocks import BLOCK, DOCS, PAGES, ROOT, WIDTH, blocks_of, refreshed, run_command, run_python, shortened
 from docs.generate_configuration import PAGE, page
 from docs.pictures import asset_graph_svg
 from docs.tables import BUILDERS, with_tables
@@ -139,6 +139,7 @@ def first_words(text: str) -> str:
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_what_a_page_marks_as_executed_runs_and_begins_as_shown(path: Path, sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(sample)
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
     names: dict[str, Any] = {}
     for block in blocks_of(path):
         if block.once or block.panel:

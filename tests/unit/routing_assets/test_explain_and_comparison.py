@@ -18,7 +18,7 @@ def explained(table, symbol="AAPL", config=CONFIG):
 
 
 def test_the_nearest_flip_names_the_number_the_route_and_how_much_more_data():
-    answer = explained(candidates(pooled(p_value=0.131), local(**STATE_CHANGES["DISALLOWED"])))
+    answer = explained(candidates(pooled(p_value=0.0655), local(**STATE_CHANGES["DISALLOWED"])))
     assert answer.outcome == "ROUTE_BLOCKED"
     assert answer.flips[0].text == "pooled q_value 0.131 > 0.1: would be ROUTE_CROSS_SECTIONAL at <= 0.1, about 1.3 times the data"
 
@@ -71,7 +71,7 @@ def test_unknown_names_are_errors():
 
 
 def test_what_if_lists_the_pairs_that_move_and_from_what_to_what():
-    table = candidates(pooled(p_value=0.08), local("A", **STATE_CHANGES["DISALLOWED"]), local("B"))
+    table = candidates(pooled(p_value=0.04), local("A", **STATE_CHANGES["DISALLOWED"]), local("B"))
     answer = what_if(table, CONFIG, RoutingConfig(significance=Significance(max_q=0.05)))
     assert [(row["symbol"], row["route_before"], row["route_after"]) for row in answer.moved.to_pylist()] == [
         ("A", "ROUTE_CROSS_SECTIONAL", "ROUTE_BLOCKED"),

@@ -113,9 +113,30 @@ def test_q_values_equal_those_of_the_textbook_loop(rows, method):
 def test_pooled_and_local_rows_are_corrected_apart_and_leaks_buy_nothing_for_their_neighbours():
     leaks = [local(f"L{place}", p_value=1e-12, leakage_status="BLOCKED") for place in range(9)]
     table = candidates(pooled(p_value=0.04), local("A", p_value=0.04), local("B", p_value=0.9), *leaks)
-    q_values = candidate_q_values(table, Significance())
+    q_values = candidate_q_values(table, Significance(family="all"))
     assert q_values[0] == pytest.approx(0.04)
     assert q_values[1] == pytest.approx(0.08)
+
+
+def test_a_pooled_side_is_held_to_half_the_rate_where_targets_must_stand_out():
+    table = candidates(pooled(p_value=0.04), local("A", p_value=0.04))
+    assert candidate_q_values(table, Significance(family="both"))[0] == pytest.approx(0.08)
+
+
+def test_a_lone_pair_of_one_target_does_not_open_among_targets_of_noise():
+    noise = [local("A", p_value=0.5 + place / 100, target=f"noise{place}") for place in range(9)]
+    q_values = candidate_q_values(candidates(local("A", p_value=0.03), *noise), Significance(family="both"))
+    assert q_values.min() == pytest.approx(0.03 / 0.9 * 10)
+
+
+def test_the_mean_of_a_target_lowers_the_q_of_its_weak_pairs_and_without_it_nothing_does():
+    weak = [0.01 * place for place in range(1, 21)]
+    with_mean = candidates(*(local(f"S{place:02d}", p_value=p, whole_target_p_value=1e-6) for place, p in enumerate(weak)))
+    without = candidates(*(local(f"S{place:02d}", p_value=p) for place, p in enumerate(weak)))
+    plain = candidate_q_values(without, Significance(family="both"))
+    shrunk = candidate_q_values(with_mean, Significance(family="both"))
+    assert (plain >= 0.19).all()
+    np.testing.assert_allclose(shrunk, 0.2 * 0.1)  # one in ten counted without a signal: (0 + 1) / (20 x 0.5)
 
 
 def test_a_family_by_target_is_corrected_by_target():

@@ -1,0 +1,88 @@
+"""The panel's prior on local parts is found where it was planted, and is infinite where symbols have nothing of their own."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from config.schema import Config
+from config.sections.base import TaskType
+from tests.panels import BINARY_TARGET, CLASS_TARGET, REGRESSION_TARGET, Planted, make_panel, pooled_job, symbol_job
+from training_assets.contracts import Route, Stage
+from training_assets.families.linear import strongest_without_doubt
+from training_assets.families.preprocessing import Rows
+from training_assets.local_prior import LOCAL_PRIOR_ROWS, local_prior_rows
+from training_assets.model_store import read_card
+from training_assets.panel.panel import Panel
+from training_assets.samples import JobRows, gather_rows
+from training_assets.trainer import train_blends, train_jobs
+
+
+def rows_of(panel: Panel, target: str) -> tuple[JobRows, NDArray[np.int64]]:
+    rows = gather_rows(panel, panel.symbols, panel.feature_names, target, panel.holdout_start_code)
+    return rows, np.flatnonzero(rows.usable)
+
+
+@pytest.mark.parametrize("local", [0.1, 0.3, 1.0])
+def test_the_prior_is_the_noise_over_the_variance_of_the_symbols_own_weights(local: float) -> None:
+    """Labels of one bar, so that a row is a row; noise 3, weights of their own with deviation `local`."""
+    panel = make_panel(40, 800, n_features=6, planted=Planted(0.0, local, 3.0), horizon_bars=1, seed=3)
+    rows, positions = rows_of(panel, REGRESSION_TARGET)
+    found = local_prior_rows(rows, positions, np.zeros(positions.size, np.float32), TaskType.REGRESSION)
+    assert found is not None
+    # Seven weights count, the intercept too, and it has none of its own.
+    assert found == pytest.approx((3.0 / local) ** 2 * 7 / 6, rel=0.35)
+
+
+def test_the_prior_is_found_whatever_the_order_in_which_rows_were_predicted() -> None:
+    panel = make_panel(6, 300, planted=Planted(0.5, 0.5, 1.0))
+    rows, positions = rows_of(panel, REGRESSION_TARGET)
+    predictions = np.random.default_rng(0).normal(size=positions.size).astype(np.float32)
+    shuffled = np.random.default_rng(1).permutation(positions.size)
+    first = local_prior_rows(rows, positions, predictions, TaskType.REGRESSION)
+    assert local_prior_rows(rows, positions[shuffled], predictions[shuffled], TaskType.REGRESSION) == first
+
+
+def test_symbols_of_one_kind_have_an_infinite_prior() -> None:
+    panel = make_panel(40, 800, n_features=6, planted=Planted(0.0, 0.0, 3.0), horizon_bars=1, seed=3)
+    rows, positions = rows_of(panel, REGRESSION_TARGET)
+    assert local_prior_rows(rows, positions, np.zeros(positions.size, np.float32), TaskType.REGRESSION) == math.inf
+
+
+def test_a_binary_label_gives_a_prior_and_several_classes_none() -> None:
+    panel = make_panel(30, 600, planted=Planted(0.0, 1.0, 2.0), horizon_bars=1)
+    rows, positions = rows_of(panel, BINARY_TARGET)
+    found = local_prior_rows(rows, positions, np.full(positions.size, 0.5, np.float32), TaskType.BINARY_CLASSIFICATION)
+    assert found is not None
+    assert 3.0 < found < 30.0
+    assert local_prior_rows(rows, positions, np.zeros((positions.size, 3), np.float32), TaskType.MULTICLASS_CLASSIFICATION) is None
+
+
+@pytest.mark.parametrize(("target", "has_prior"), [(REGRESSION_TARGET, True), (BINARY_TARGET, True), (CLASS_TARGET, False)])
+def test_pooled_and_blend_cards_name_the_prior_and_the_local_part_is_fitted_under_it(target: str, has_prior: bool, tmp_path: Path) -> None:
+    panel = make_panel(4, 500, planted=Planted(1.0, 1.0, 2.0))
+    (tmp_path / "panel").mkdir()
+    panel.write(tmp_path / "panel")
+    jobs = [pooled_job(panel, target, ("Ridge",), for_blends=True), symbol_job(panel, "S000", target, ("Ridge",), Route.BOTH)]
+    list(train_jobs(jobs, tmp_path / "panel", Config(), tmp_path, Stage.CPU))
+    (outcome,) = train_blends(jobs, tmp_path / "panel", Config(), tmp_path)
+    pooled = read_card(tmp_path / "models" / target / "cross_sectional" / "Ridge").details[LOCAL_PRIOR_ROWS]
+    fit = read_card(Path(outcome.models[0].path)).details["fit"]
+    assert fit[LOCAL_PRIOR_ROWS] == pooled
+    assert (pooled is not None) == has_prior
+    assert (len(fit["local"]["inner_losses"]) == 1) == has_prior
+
+
+def test_the_penalty_is_the_strongest_that_is_not_clearly_worse() -> None:
+    generator = np.random.default_rng(0)
+    z, ones, zeros = generator.normal(size=(400, 1)), np.ones(400), np.zeros(400)
+    noise, codes = generator.normal(size=400), np.zeros(400, np.int32)
+    path = [np.array([[1.0], [0.0]]), np.array([[0.9], [0.0]]), np.array([[0.0], [0.0]])]
+
+    def chosen(signal: float) -> float:
+        return strongest_without_doubt((0.1, 1.0, 10.0), path, Rows(z, signal * z[:, 0] + noise, ones, zeros, codes, codes), TaskType.REGRESSION)
+
+    assert chosen(1.0) == 1.0
+    assert chosen(0.0) == 10.0
