@@ -20,8 +20,8 @@ from routing_assets.screening import TargetScores, score_targets
 from routing_assets.selection import selected_features
 from routing_assets.significance import candidate_q_values
 from training_assets.leakage.status import allowed_features, side_statuses, unsafe_features
-from training_assets.metrics import ScoreTable
 from training_assets.panel.panel import Panel
+from training_assets.uncertainty import ScoreTable
 
 _STABILITY_FIELDS = ("stability", "stability_score", "stability_ci_low", "mean_overlap", "std_overlap", "mean_tau", "std_tau", "n_snapshots")
 

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from config.schema import Config
 from routing_assets.contracts import Candidates
 from routing_assets.screening import SidePredictions, TreeSides, contributions_where_known, predict_holdout
-from training_assets.metrics import METRIC_NAMES, SCORE_NULLS, Contributions, score_groups
+from training_assets.contributions import Contributions
+from training_assets.metrics import METRIC_NAMES, SCORE_NULLS
 from training_assets.panel.panel import Panel, TargetInfo
+from training_assets.uncertainty import score_groups
 
 Floats = NDArray[np.float64]
 

@@ -21,7 +21,8 @@ from config.sections.scoring import ScoringConfig
 from routing_assets.contracts import ROUTES, STATES, Decisions
 from routing_assets.holdout_scores import SIDES, HoldoutScores
 from training_assets.contracts import Route
-from training_assets.metrics import MIN_ROWS_A_SEGMENT, table_from_influence
+from training_assets.contributions import MIN_ROWS_A_SEGMENT
+from training_assets.uncertainty import table_from_influence
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]

@@ -21,21 +21,11 @@ from config.sections.base import TaskType
 from resources.worker_pool import default_workers
 from routing_assets.gbm_screen import GbmAnswer, GbmItem, GbmSetting, run_items
 from routing_assets.ridge_screen import RidgePredictions, nested_stages, ridge_predictions
-from training_assets.metrics import (
-    METRIC_NAMES,
-    SCORE_NULLS,
-    Contributions,
-    ScoreTable,
-    centred_contributions,
-    combine_segments,
-    one_sided_bound,
-    score_clustered_by_time,
-    score_groups,
-    score_pooled,
-    table_from_influence,
-)
+from training_assets.contributions import Contributions, centred_contributions
+from training_assets.metrics import METRIC_NAMES, SCORE_NULLS, score_pooled
 from training_assets.panel.panel import Panel, TargetInfo
 from training_assets.splits import Fold, make_folds
+from training_assets.uncertainty import ScoreTable, combine_segments, one_sided_bound, score_clustered_by_time, score_groups, table_from_influence
 
 Floats = NDArray[np.float64]
 

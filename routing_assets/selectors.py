@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from config.sections.base import TaskType
 from routing_assets.selection_sample import SelectionSample, unit_midranks
-from training_assets.metrics import Contributions, contributions
+from training_assets.contributions import Contributions, contributions
 from training_assets.panel.panel import TargetInfo
 
 Floats = NDArray[np.float64]

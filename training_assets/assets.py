@@ -3,6 +3,8 @@
 Belongs here: fetching, one call into the domain, and what the UI shows. Does not: the models (`model_assets`), or any decision.
 """
 
+from datetime import timedelta
+
 import dagster as dg
 import pandas as pd
 
@@ -24,6 +26,13 @@ BARS_PATH = "panel/bars"
 PANEL_PATH = "panel/panel"
 LEADERBOARD_PATH = "METRICS/model_leaderboard.parquet"
 MODEL_ASSETS = ("cross_sectional_models", "cross_sectional_sequence_models", "symbol_models", "symbol_sequence_models", "blended_models")
+
+
+
+def fresh_for(days: int) -> dg.FreshnessPolicy:
+    """Fails once nothing was materialized for this many days, warns after half of them."""
+    return dg.FreshnessPolicy.time_window(fail_window=timedelta(days=days), warn_window=timedelta(days=days / 2))
+
 
 target_plan = dg.AssetSpec(
     "target_plan",

@@ -1,7 +1,7 @@
 """Trains the blend of one pair routed BOTH from the pooled models' folders.
 
-Belongs here: lining the pooled model's out-of-sample predictions up with the pair's rows, the blend's fits, its scores against its parts, its
-folder. Does not: the blend's arithmetic (`training_assets.ensemble`), or the pooled models themselves.
+Belongs here: the blend's fits, its scores against its parts, its folder. Does not: the blend's arithmetic (`training_assets.ensemble`), or the
+pooled models and what they said of the pair (`training_assets.pooled_side`).
 
 The local part is fitted on rows where the pooled prediction was made by a model that had not seen them: the cross-fitted blocks before the
 out-of-sample part and the out-of-sample part itself, which the pooled model's folder holds. On rows it was fitted on, the pooled model leaves
@@ -11,16 +11,14 @@ less than it will leave later, and the local part would learn too little.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from config.sections.base import TaskType
 from resources.worker_pool import measured
-from training_assets.contracts import Interval, ModelCard, Route, TrainingJob
+from training_assets.contracts import Interval, Route, TrainingJob
 from training_assets.ensemble import (
     BLEND,
     BlendModel,
@@ -38,7 +36,6 @@ from training_assets.fitting import (
     TrainingContext,
     cached_model,
     fit_request,
-    guarded,
     inputs_of,
     interval_of,
     job_key,
@@ -47,9 +44,11 @@ from training_assets.fitting import (
     prepare_job,
     refusal,
 )
+from training_assets.guarded import guarded
 from training_assets.local_prior import LOCAL_PRIOR_ROWS
-from training_assets.model_store import ModelError, model_folder, probability_columns, read_oos, verified_card, write_model
+from training_assets.model_store import ModelError, model_folder, verified_card, write_model
 from training_assets.outcomes import FamilyFailure, JobOutcome, TrainedModel, trained_model
+from training_assets.pooled_side import PooledSide, read_pooled_side
 from training_assets.samples import JobRows, Mask
 from training_assets.windows import FitWindow, fit_window, oos_fold, optional_part, scored_part, strength_folds
 
@@ -58,30 +57,6 @@ POOLED_PART_METRIC = "pooled_part."
 STRENGTH_FOLDS = 5
 
 Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True)
-class _PooledSide:
-    """The pooled model of a target and family, and what it said out of sample of the pair's rows.
-
-    `predictions` : shape (n_rows,) or (n_rows, n_classes) on the pair's rows; NaN where it said nothing out of sample.
-    """
-
-    model: FittedModel
-    card: ModelCard
-    predictions: NDArray[np.float32]
-
-    @property
-    def prior_rows(self) -> float | None:
-        """The panel's prior on local parts, in effective rows; infinity where symbols have nothing of their own, None where it was not estimated."""
-        if LOCAL_PRIOR_ROWS not in self.card.details or self.card.task_type is TaskType.MULTICLASS_CLASSIFICATION:
-            return None
-        found = self.card.details[LOCAL_PRIOR_ROWS]
-        return math.inf if found is None else float(found)
-
-    @property
-    def known(self) -> Mask:
-        return np.asarray(np.isfinite(self.predictions.reshape(self.predictions.shape[0], -1)).all(axis=1))
 
 
 def train_blend(context: TrainingContext, job: TrainingJob, families: Sequence[str]) -> JobOutcome:
@@ -111,13 +86,13 @@ def _train_one(context: TrainingContext, prepared: PreparedJob, name: str) -> Tr
     if (refused := refusal(family, prepared)) is not None:
         raise FitError(refused)
     prepared = inputs_of(context, prepared, family)
-    side = _pooled_side(context, prepared, family)
+    side = read_pooled_side(context, prepared, family)
     key = job_key(context, prepared, family, {"blend": side.card.content_key})
     found = cached_model(context, prepared.job, blend_folder_name(name), key)
     return found if found is not None else _fit_and_save(context, prepared, family, side, key)
 
 
-def _fit_and_save(context: TrainingContext, prepared: PreparedJob, family: Family, side: _PooledSide, key: str) -> TrainedModel:
+def _fit_and_save(context: TrainingContext, prepared: PreparedJob, family: Family, side: PooledSide, key: str) -> TrainedModel:
     with measured() as watch:
         fits = _BlendFits(context, prepared.rows, _where_pooled_is_known(prepared, side), family, side)
         scored = fits.scored()
@@ -142,7 +117,7 @@ def _fit_and_save(context: TrainingContext, prepared: PreparedJob, family: Famil
     return trained_model(write_model(folder, model, card, oos, context.panel), str(folder), cached=False)
 
 
-def _where_pooled_is_known(prepared: PreparedJob, side: _PooledSide) -> PreparedJob:
+def _where_pooled_is_known(prepared: PreparedJob, side: PooledSide) -> PreparedJob:
     """The job with labels only where the pooled model has an out-of-sample prediction."""
     ends = np.where(side.known, prepared.rows.label_end_codes, np.int32(-1))
     return replace(prepared, rows=replace(prepared.rows, label_end_codes=ends))
@@ -170,7 +145,7 @@ class _BlendFits:
     all_rows: JobRows
     prepared: PreparedJob
     family: Family
-    side: _PooledSide
+    side: PooledSide
 
     def scored(self) -> _Scored:
         """Strength from folds before the out-of-sample part, then a fit on all before it, and its predictions there."""
@@ -253,33 +228,6 @@ class _BlendFits:
             if known.any():
                 tested.append((self.side.predictions[known], self._predict(self._fit(window), known), rows.y[known], rows.weight[known]))
         return choose_strength(tested, config.scoring.shrinkage_grid, self._task_type, self._default_strength)
-
-
-def _pooled_side(context: TrainingContext, prepared: PreparedJob, family: Family) -> _PooledSide:
-    """Read the pooled model of a target and family, checked whole and made for these data and this symbol."""
-    job = prepared.job
-    folder = model_folder(context.models_root, job.target, None, family.name)
-    card = verified_card(folder)
-    if card.data_hash != context.panel.data_hash:
-        raise ModelError(f"{folder}: made from data {card.data_hash}, these are {context.panel.data_hash}; train the pooled model on these data first")
-    if job.symbol not in (card.symbols or ()):
-        raise ModelError(f"{folder}: does not pool {job.symbol}; make the plan again, or train the pooled model from this plan first")
-    return _PooledSide(family.load(folder), card, _pooled_predictions(context, prepared, folder))
-
-
-def _pooled_predictions(context: TrainingContext, prepared: PreparedJob, folder: Path) -> NDArray[np.float32]:
-    """The pooled model's out-of-sample predictions on the rows of the pair, NaN where it has none."""
-    info, rows = prepared.info, prepared.rows
-    table = read_oos(folder)
-    table = table.filter(pc.equal(table["symbol"], prepared.job.symbol))
-    names = probability_columns(len(info.classes)) if info.task_type is TaskType.MULTICLASS_CLASSIFICATION else ("prediction",)
-    values = np.stack([table[name].to_numpy() for name in names], axis=1)
-    codes = np.searchsorted(context.panel.times_ns, table["timestamp"].cast("int64").to_numpy())
-    predictions = np.full((rows.n_rows, len(names)), np.nan, np.float32)
-    place = np.searchsorted(rows.time_codes, codes)
-    found = (place < rows.n_rows) & (rows.time_codes[np.minimum(place, rows.n_rows - 1)] == codes)
-    predictions[place[found]] = values[found]
-    return predictions if info.task_type is TaskType.MULTICLASS_CLASSIFICATION else predictions[:, 0]
 
 
 def _metrics(context: TrainingContext, prepared: PreparedJob, family: Family, scored: _Scored) -> tuple[Interval, ...]:

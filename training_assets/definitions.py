@@ -20,8 +20,7 @@ MADE_ELSEWHERE = (dg.AssetSpec("training_plan", group_name="plan"), dg.AssetSpec
 
 def training_assets_of(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Every asset of the training side under these settings."""
-    per_run = settings.load().resources.models_per_run
-    return [market_bars, panel, target_plan, pair_plan, *make_model_assets(per_run), model_leaderboard]
+    return [market_bars, panel, target_plan, pair_plan, *make_model_assets(settings.load().resources), model_leaderboard]
 
 
 def resources_of(settings: Settings) -> dict[str, object]:

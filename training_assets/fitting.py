@@ -1,23 +1,21 @@
-"""What every fit of a job shares: the process's means, the prepared job, the guarded fit, the card.
+"""What every fit of a job shares: the process's means, the prepared job, the request, the card.
 
 Belongs here: what the trainer and the blends both do around a fit. Does not: the order of jobs (`training_assets.trainer`), or the blend's own
 arithmetic (`training_assets.ensemble`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from config.schema import Config
-from resources.worker_pool import TimeLimitError, time_limit
 from training_assets.content_key import content_key, library_versions, rows_digest, seed_of
 from training_assets.contracts import RELATED_TARGETS, Interval, ModelCard, Route, TrainingJob, TrainingType
-from training_assets.families.base import Family, FitError, FitRequest, FittedModel
+from training_assets.families.base import Family, FitError, FitRequest
 from training_assets.metrics import score_predictions
 from training_assets.model_store import ModelError, OosPredictions, model_folder, verified_card
 from training_assets.outcomes import FamilyFailure, TrainedModel, trained_model
@@ -25,8 +23,6 @@ from training_assets.panel.panel import Panel, TargetInfo
 from training_assets.related_labels import RelatedLabels, gather_related
 from training_assets.samples import JobRows, Mask, gather_rows
 from training_assets.windows import FitWindow, purge_codes
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -171,36 +167,6 @@ def refusal(family: Family, prepared: PreparedJob) -> str | None:
     if not family.single_symbol and not prepared.pooled:
         return f"{family.name} learns across symbols and takes pooled jobs only"
     return None
-
-
-def guarded_fits(family: Family, requests: Sequence[FitRequest], limit_seconds: float, stacked: bool) -> list[FittedModel | str]:
-    """Fit each request; a fit that fails gives the error in words and stops no other.
-
-    Parameters
-    ----------
-    stacked : the requests go to the family's stacked fit where it has one, a single one too: what a model becomes must not depend on how many
-        others happened to be fitted with it. Should the stack fail as a whole, each is a stack by itself, and fitted plainly only where that fails.
-    """
-    fit_many = family.fit_many
-    if fit_many is None or not stacked:
-        return [guarded(partial(family.fit, request), limit_seconds) for request in requests]
-    together = guarded(lambda: fit_many(requests), limit_seconds * len(requests))
-    if not isinstance(together, str):
-        return list(together)
-    if len(requests) == 1:
-        return [guarded(partial(family.fit, requests[0]), limit_seconds)]
-    return [answer for request in requests for answer in guarded_fits(family, [request], limit_seconds, stacked)]
-
-
-def guarded(action: Callable[[], Answer], limit_seconds: float) -> Answer | str:
-    """What a family's code returns, or the error in words when it raises or runs past the limit."""
-    try:
-        with time_limit(limit_seconds):
-            return action()
-    except (FitError, TimeLimitError) as error:
-        return str(error)
-    except Exception as error:  # noqa: BLE001 - boundary to a family's library, which may raise anything: recorded for the pair, the rest go on
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def interval_of(context: TrainingContext, prepared: PreparedJob, rows: Mask, predictions: NDArray[np.float32]) -> Interval:

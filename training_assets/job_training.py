@@ -21,8 +21,6 @@ from training_assets.fitting import (
     TrainingContext,
     cached_model,
     fit_request,
-    guarded,
-    guarded_fits,
     inputs_of,
     interval_of,
     is_experimental,
@@ -32,6 +30,7 @@ from training_assets.fitting import (
     prepare_job,
     refusal,
 )
+from training_assets.guarded import guarded, guarded_fits
 from training_assets.local_prior import LOCAL_PRIOR_ROWS, local_prior_rows
 from training_assets.model_store import model_folder, write_model
 from training_assets.outcomes import FamilyFailure, JobOutcome, TrainedModel, trained_model

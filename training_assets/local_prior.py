@@ -4,7 +4,7 @@ Belongs here: one number a pooled model. Does not: the local fits (`training_ass
 (`training_assets.ensemble`).
 
 A symbol's history alone is too short to say how much of its residual to believe; thirty histories are not. On the pooled model's out-of-sample
-residuals each symbol has linear weights of its own, drawn from a normal distribution around zero whose variance is the noise's over
+residuals each symbol has linear weights of its own, drawn from a normal distribution around zero whose variance is that of the residual over
 `prior_rows`: so many rows of its own a symbol needs until it counts for as much as the prior (the credibility of Buehlmann 1967; empirical Bayes
 by maximum marginal likelihood, as Efron & Morris 1975).
 """
@@ -21,7 +21,7 @@ from training_assets.families.preprocessing import CLIP_DEVIATIONS, FloatArray
 from training_assets.samples import JobRows
 
 LOCAL_PRIOR_ROWS = "local_prior_rows"
-PRIOR_ROWS_GRID = np.geomspace(10.0, 1e7, 73)
+PRIOR_ROWS_GRID = np.geomspace(1.0, 1e7, 85)
 """Tried values, a fifth apart; beyond the last one symbols are taken to have nothing of their own."""
 MIN_ROWS = 20
 

@@ -16,10 +16,11 @@ import pandas as pd
 from pydantic import Field
 
 from config.schema import Config
+from config.sections.resources import ResourcesConfig
 from resources.artifact_store import content_version, read_value
 from resources.gpu import GpuResource
 from resources.settings import Settings
-from training_assets.assets import CODE_VERSION, OWNERS, PANEL_PATH, pair_plan, target_plan
+from training_assets.assets import CODE_VERSION, OWNERS, PANEL_PATH, fresh_for, pair_plan, target_plan
 from training_assets.contracts import Stage, TrainingPlan, TrainingType
 from training_assets.outcomes import JobOutcome
 from training_assets.panel.panel import Panel
@@ -28,6 +29,11 @@ from training_assets.stage_work import failure_line, first_score, score_table, s
 from training_assets.trainer import train_blends, train_jobs
 
 AUDIT_PATH = "METRICS/leakage_audit.parquet"
+# What a GPU-stage step asks of a cluster; each launcher reads its own key, and on one machine none is read.
+GPU_REQUEST = {
+    "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
+    "dagster-ray/config": {"num_gpus": 1},
+}
 
 
 class ModelRunConfig(dg.Config):
@@ -110,7 +116,22 @@ def _outcome_metadata(outcome: JobOutcome) -> dict[str, Any]:
     }
 
 
-def model_spec(name: str, slices: dg.AssetSpec, deps: list[dg.AssetDep], description: str, kinds: set[str]) -> dg.AssetSpec:
+def changed_slice_condition() -> dg.AutomationCondition[dg.AssetKey]:
+    """When declarative automation asks for a model: its slice is new or of another version, and no blocking check of slice or plan stands against it.
+
+    A check of slices runs beside models, so one that never ran must not hold them back: the lock inside the asset refuses what leaks all the same.
+    A slice's version holds the data and the features that survived the audit; what else a model depends on would only ask for it twice.
+    """
+    conditions = dg.AutomationCondition
+    changed = conditions.eager().replace("newly_updated", conditions.data_version_changed())
+    slice_failed = conditions.any_deps_match(conditions.any_checks_match(conditions.check_failed(), blocking_only=True))
+    plan_passed = conditions.asset_matches("training_plan", conditions.all_checks_match(conditions.check_passed(), blocking_only=True))
+    return (changed & ~slice_failed).ignore(dg.AssetSelection.assets("panel", "leakage_audit")) & plan_passed
+
+
+def model_spec(
+    name: str, slices: dg.AssetSpec, deps: list[dg.AssetDep], description: str, kinds: set[str], freshness: dg.FreshnessPolicy | None
+) -> dg.AssetSpec:
     """The spec of a model asset: partitioned like its slices, and free to leave partitions out of a range."""
     return dg.AssetSpec(
         name,
@@ -122,21 +143,24 @@ def model_spec(name: str, slices: dg.AssetSpec, deps: list[dg.AssetDep], descrip
         description=description,
         kinds=kinds,
         owners=OWNERS,
+        automation_condition=changed_slice_condition(),
+        freshness_policy=freshness,
     )
 
 
 def make_model_asset(
-    name: str, slices: dg.AssetSpec, stage: Stage, models_per_run: int, description: str, deps: tuple[str, ...] = (), blends: bool = False
+    name: str, slices: dg.AssetSpec, stage: Stage, resources: ResourcesConfig, description: str, deps: tuple[str, ...] = (), blends: bool = False
 ) -> dg.AssetsDefinition:
     """One chunk asset: a run trains a range of partitions in a process pool and records each by itself."""
     on_gpu = stage is Stage.GPU
     mapped = [dg.AssetDep(dep, partition_mapping=dg.AllPartitionMapping()) for dep in deps]
     decorate: Callable[..., Any] = dg.multi_asset(
         name=name,
-        specs=[model_spec(name, slices, mapped, description, {"pytorch"} if on_gpu else {"lightgbm", "xgboost"})],
+        specs=[model_spec(name, slices, mapped, description, {"pytorch"} if on_gpu else {"lightgbm", "xgboost"}, fresh_for(resources.models_fresh_days))],
         partitions_def=slices.partitions_def,
-        backfill_policy=dg.BackfillPolicy.multi_run(models_per_run),
+        backfill_policy=dg.BackfillPolicy.multi_run(resources.models_per_run),
         pool="gpu" if on_gpu else None,
+        op_tags=GPU_REQUEST if on_gpu else None,
     )
     slices_name = slices.key.path[-1]
     if on_gpu:
@@ -153,32 +177,32 @@ def make_model_asset(
     return decorate(on_cpu)  # type: ignore[no-any-return]
 
 
-def make_model_assets(models_per_run: int) -> tuple[dg.AssetsDefinition, ...]:
-    """Every model asset; a run of a backfill holds at most `models_per_run` jobs."""
+def make_model_assets(resources: ResourcesConfig) -> tuple[dg.AssetsDefinition, ...]:
+    """Every model asset; a run of a backfill holds at most `resources.models_per_run` jobs."""
     return (
         make_model_asset(
-            "cross_sectional_models", target_plan, Stage.CPU, models_per_run, "CPU-stage families fitted on every symbol that a target's plan pools."
+            "cross_sectional_models", target_plan, Stage.CPU, resources, "CPU-stage families fitted on every symbol that a target's plan pools."
         ),
         make_model_asset(
             "symbol_models",
             pair_plan,
             Stage.CPU,
-            models_per_run,
+            resources,
             "CPU-stage families fitted on one symbol, where the plan routes the pair to a model of its own.",
         ),
         make_model_asset(
             "blended_models",
             pair_plan,
             Stage.CPU,
-            models_per_run,
+            resources,
             "Pairs routed BOTH: a local model of what the pooled one leaves, its strength chosen on purged folds, zero included.",
             ("cross_sectional_models",),
             blends=True,
         ),
         make_model_asset(
-            "cross_sectional_sequence_models", target_plan, Stage.GPU, models_per_run, "GPU-stage families (nets, sequence models) on every pooled symbol."
+            "cross_sectional_sequence_models", target_plan, Stage.GPU, resources, "GPU-stage families (nets, sequence models) on every pooled symbol."
         ),
         make_model_asset(
-            "symbol_sequence_models", pair_plan, Stage.GPU, models_per_run, "GPU-stage families on one symbol; nets of one target are fitted stacked."
+            "symbol_sequence_models", pair_plan, Stage.GPU, resources, "GPU-stage families on one symbol; nets of one target are fitted stacked."
         ),
     )

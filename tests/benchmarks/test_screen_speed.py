@@ -20,7 +20,7 @@ from routing_assets.gbm_screen import GbmItem, GbmSetting, fit_item
 from routing_assets.ridge_screen import PENALTIES, nested_stages, ridge_predictions
 from routing_assets.selection import select_features
 from tests.panels import REGRESSION_TARGET, Planted, make_panel
-from training_assets.metrics import rank_correlation
+from training_assets.contributions import rank_correlation
 from training_assets.panel.panel import Panel
 from training_assets.splits import make_folds
 

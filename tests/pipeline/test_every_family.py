@@ -20,7 +20,7 @@ SMALL = {
 
 def test_every_family_is_trained_by_its_own_name_or_says_why_not(tmp_path: Path) -> None:
     config = TINY_CONFIG.replace("families: [Ridge, LightGBM], blend_folds: 2", f"blend_folds: 1, hyperparameters: {json.dumps(SMALL)}")
-    options = ("--data-dir", write_market(tmp_path / "market", ("AAA", "BBB"), n_bars=480), "--config-dir", write_config(tmp_path / "config", config))
+    options = ("--data-dir", write_market(tmp_path / "market", ("AAA", "BBB"), n_bars=700), "--config-dir", write_config(tmp_path / "config", config))
     answer = switchyard("run", *options, "--output-dir", tmp_path / "out", "--families", *(name.lower() for name in FAMILIES))
     assert answer.status in (0, 1), answer.err
     board = pd.read_parquet(tmp_path / "out" / "METRICS" / "model_leaderboard.parquet")

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.sections.base import LeakageStatus, TaskType
+from training_assets.contributions import area_under_curve
 from training_assets.leakage.base import OR_ACCEPT, AuditContext, Detector, Finding, Scope, Taxonomy, Verdict, blocked, suspect
 from training_assets.leakage.quick_ridge import QuickRidge
-from training_assets.metrics import area_under_curve, score_clustered_by_time
+from training_assets.uncertainty import score_clustered_by_time
 
 # From this honest correlation on a label counts as predictable, like volatility; five-day returns stay below .1.
 PREDICTABLE_FROM = 0.2

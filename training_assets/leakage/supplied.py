@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.sections.base import LeakageStatus
+from training_assets.contributions import area_under_curve
 from training_assets.leakage.base import OR_ACCEPT, AuditContext, Detector, Scope, Taxonomy, Verdict, blocked
-from training_assets.metrics import area_under_curve
 from training_assets.panel.targets.windows import ahead
 
 MIN_MISSING_SHARE = 0.02

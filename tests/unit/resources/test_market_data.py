@@ -531,3 +531,15 @@ def test_the_fingerprint_changes_with_a_file_and_not_with_order(tmp_path: Path) 
 def test_text_from_data_cannot_steer_a_terminal() -> None:
     assert printable("a\x1b[31m\nb") == "a\\x1b[31m\\nb"
     assert len(printable("x" * 500)) == 120
+
+
+def test_a_small_file_of_many_bytes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "ZIPPED.csv.gz").write_bytes(gzip.compress(CSV.split(b"\n")[0] + b"\n" + b"2020-01-01,1,1,1,1,1\n" * 100_000))
+    pq.write_table(pa.table(dict.fromkeys(("timestamp", "close"), pa.array(np.zeros(200_000)))), tmp_path / "REPEATED.parquet")
+    (tmp_path / "PLAIN.csv").write_bytes(CSV + b"2020-03-01,1,1,1,1,1\n" * 100_000)
+    write_parquet_files(tmp_path, {"GOOD": make_bars()})
+    data = load(tmp_path, max_file_bytes=1_000_000)
+    assert list(data.frames) == ["GOOD"]
+    assert codes(data) == dict.fromkeys(("PLAIN", "REPEATED", "ZIPPED"), ProblemCode.TOO_LARGE)
+    assert all("data.max_file_bytes 1,000,000" in problem.message for problem in data.problems)
+    assert {"PLAIN", "ZIPPED"} < set(load(tmp_path).frames)

@@ -18,9 +18,10 @@ from routing_assets.regret import measure_routing
 from routing_assets.report import RoutingReport, build_report, report_from_results
 from routing_assets.routing_plan import routing_plan
 from routing_assets.stability import STABILITY_COLUMNS
+from training_assets.contributions import contributions
 from training_assets.leakage.status import empty_audit
-from training_assets.metrics import contributions, score_groups
 from training_assets.panel.panel import Panel, TargetInfo
+from training_assets.uncertainty import score_groups
 
 EASY = (
     "scoring.families=[Ridge]",

@@ -1,13 +1,16 @@
 """What the training plan gives jobs beyond their features: only to families that read it, and only what the audit allows."""
 
+import json
 from dataclasses import replace
 
+import jsonschema
 import pandas as pd
 from candidate_rows import candidates, local, pooled
-from test_plans import CONFIG, FAMILIES, TRAINING, family, plan_of
+from test_plans import CONFIG, FAMILIES, TRAINING, family, plan_of, schema
 
+from routing_assets.plan_documents import json_text, lay_out
 from routing_assets.plan_inputs import STATE_FEATURE_NAMES, state_feature_sets
-from routing_assets.training_plan import make_training_plan
+from routing_assets.training_plan import make_training_plan, training_plan_document
 from tests.panels import make_panel
 from training_assets.contracts import RELATED_TARGETS, STATE_FEATURES, Stage, TrainingJob, TrainingPlan
 from training_assets.leakage.status import AUDIT_COLUMNS
@@ -36,6 +39,10 @@ def test_related_targets_are_the_other_targets_of_the_plan_with_the_nearest_hori
     assert job_of(made, "one").related_targets == ("near", "far")
     assert job_of(made, "far").related_targets == ("one", "near")
     assert job_of(made, "one", "BOTH").related_targets == ("near", "far")
+
+
+def test_a_plan_with_further_inputs_validates_against_its_schema() -> None:
+    jsonschema.validate(json.loads(json_text(lay_out(training_plan_document(plan()), {}))), schema("master_training_plan"))
 
 
 def test_a_job_without_a_family_that_reads_further_inputs_has_none_in_its_metadata() -> None:

@@ -1,6 +1,7 @@
 """The panel's prior on local parts is found where it was planted, and is infinite where symbols have nothing of their own."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,8 @@ def test_the_prior_is_the_noise_over_the_variance_of_the_symbols_own_weights(loc
     rows, positions = rows_of(panel, REGRESSION_TARGET)
     found = local_prior_rows(rows, positions, np.zeros(positions.size, np.float32), TaskType.REGRESSION)
     assert found is not None
-    # Seven weights count, the intercept too, and it has none of its own.
-    assert found == pytest.approx((3.0 / local) ** 2 * 7 / 6, rel=0.35)
+    # What the pooled model leaves is noise and the symbol's own part; seven weights count, the intercept too, and it has none of its own.
+    assert found == pytest.approx((3.0**2 + 6 * local**2) / local**2 * 7 / 6, rel=0.35)
 
 
 def test_the_prior_is_found_whatever_the_order_in_which_rows_were_predicted() -> None:
@@ -45,9 +46,21 @@ def test_the_prior_is_found_whatever_the_order_in_which_rows_were_predicted() ->
     assert local_prior_rows(rows, positions[shuffled], predictions[shuffled], TaskType.REGRESSION) == first
 
 
-def test_symbols_of_one_kind_have_an_infinite_prior() -> None:
+def test_symbols_of_one_kind_have_a_prior_of_many_times_their_rows() -> None:
     panel = make_panel(40, 800, n_features=6, planted=Planted(0.0, 0.0, 3.0), horizon_bars=1, seed=3)
     rows, positions = rows_of(panel, REGRESSION_TARGET)
+    found = local_prior_rows(rows, positions, np.zeros(positions.size, np.float32), TaskType.REGRESSION)
+    assert found is not None
+    # Of 280 weights that are noise the variance is known to within 8 %: twice that over a symbol's 680 rows is a prior of 5 times as many.
+    assert found > 5 * panel.holdout_start_code
+
+
+def test_residuals_smaller_than_their_noise_allows_have_an_infinite_prior() -> None:
+    """Alternating residuals are clear of every smooth feature, so that no symbol has weights at all."""
+    panel = make_panel(3, 400, n_features=1, horizon_bars=1)
+    smooth = np.sin(panel.time_codes / 30.0)[None].astype(np.float32)
+    labels = np.where(np.isfinite(panel.labels), (-1.0) ** panel.time_codes, np.nan).astype(np.float32)
+    rows, positions = rows_of(replace(panel, features=smooth, labels=labels), REGRESSION_TARGET)
     assert local_prior_rows(rows, positions, np.zeros(positions.size, np.float32), TaskType.REGRESSION) == math.inf
 
 
@@ -79,7 +92,8 @@ def test_the_penalty_is_the_strongest_that_is_not_clearly_worse() -> None:
     generator = np.random.default_rng(0)
     z, ones, zeros = generator.normal(size=(400, 1)), np.ones(400), np.zeros(400)
     noise, codes = generator.normal(size=400), np.zeros(400, np.int32)
-    path = [np.array([[1.0], [0.0]]), np.array([[0.9], [0.0]]), np.array([[0.0], [0.0]])]
+    noise -= z[:, 0] * (z[:, 0] @ noise) / (z[:, 0] @ z[:, 0])  # so that the best weight is the signal's to the digit
+    path = [np.array([[1.0], [0.0]]), np.array([[0.98], [0.0]]), np.array([[0.0], [0.0]])]
 
     def chosen(signal: float) -> float:
         return strongest_without_doubt((0.1, 1.0, 10.0), path, Rows(z, signal * z[:, 0] + noise, ones, zeros, codes, codes), TaskType.REGRESSION)

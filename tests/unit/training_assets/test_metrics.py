@@ -7,23 +7,9 @@ from scipy import special, stats
 from sklearn.metrics import roc_auc_score
 
 from config.sections.base import TaskType
-from training_assets.metrics import (
-    Contributions,
-    ScoreTable,
-    area_under_curve,
-    centred_contributions,
-    contributions,
-    grouped_long_run_variance,
-    grouped_midranks,
-    one_sided_bound,
-    rank_correlation,
-    rank_ic_by_time,
-    score_clustered_by_time,
-    score_groups,
-    score_over_time,
-    score_pooled,
-    score_predictions,
-)
+from training_assets.contributions import Contributions, area_under_curve, centred_contributions, contributions, grouped_midranks, rank_correlation
+from training_assets.metrics import rank_ic_by_time, score_pooled, score_predictions
+from training_assets.uncertainty import ScoreTable, grouped_long_run_variance, one_sided_bound, score_clustered_by_time, score_groups, score_over_time
 
 REGRESSION, BINARY, MULTI = TaskType.REGRESSION, TaskType.BINARY_CLASSIFICATION, TaskType.MULTICLASS_CLASSIFICATION
 

@@ -1,0 +1,71 @@
+"""The pooled model that a blend stands on, as its folder holds it: the model, its card, and what it said out of sample of one pair's rows.
+
+Belongs here: reading it closed, and lining its predictions up with the pair's rows. Does not: the blend (`training_assets.blend_training`).
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from config.sections.base import TaskType
+from training_assets.contracts import ModelCard
+from training_assets.families.base import Family, FittedModel
+from training_assets.fitting import PreparedJob, TrainingContext
+from training_assets.local_prior import LOCAL_PRIOR_ROWS
+from training_assets.model_store import ModelError, model_folder, probability_columns, read_oos, verified_card
+from training_assets.samples import Mask
+
+
+@dataclass(frozen=True)
+class PooledSide:
+    """The pooled model of a target and family, and what it said out of sample of the pair's rows.
+
+    `predictions` : shape (n_rows,) or (n_rows, n_classes) on the pair's rows; NaN where it said nothing out of sample.
+    """
+
+    model: FittedModel
+    card: ModelCard
+    predictions: NDArray[np.float32]
+
+    @property
+    def prior_rows(self) -> float | None:
+        """The panel's prior on local parts, in effective rows; infinity where symbols have nothing of their own, None where it was not estimated."""
+        if LOCAL_PRIOR_ROWS not in self.card.details or self.card.task_type is TaskType.MULTICLASS_CLASSIFICATION:
+            return None
+        found = self.card.details[LOCAL_PRIOR_ROWS]
+        return math.inf if found is None else float(found)
+
+    @property
+    def known(self) -> Mask:
+        return np.asarray(np.isfinite(self.predictions.reshape(self.predictions.shape[0], -1)).all(axis=1))
+
+
+def read_pooled_side(context: TrainingContext, prepared: PreparedJob, family: Family) -> PooledSide:
+    """Read the pooled model of a target and family, checked whole and made for these data and this symbol."""
+    job = prepared.job
+    folder = model_folder(context.models_root, job.target, None, family.name)
+    card = verified_card(folder)
+    if card.data_hash != context.panel.data_hash:
+        raise ModelError(f"{folder}: made from data {card.data_hash}, these are {context.panel.data_hash}; train the pooled model on these data first")
+    if job.symbol not in (card.symbols or ()):
+        raise ModelError(f"{folder}: does not pool {job.symbol}; make the plan again, or train the pooled model from this plan first")
+    return PooledSide(family.load(folder), card, _pooled_predictions(context, prepared, folder))
+
+
+def _pooled_predictions(context: TrainingContext, prepared: PreparedJob, folder: Path) -> NDArray[np.float32]:
+    """The pooled model's out-of-sample predictions on the rows of the pair, NaN where it has none."""
+    info, rows = prepared.info, prepared.rows
+    table = read_oos(folder)
+    table = table.filter(pc.equal(table["symbol"], prepared.job.symbol))
+    names = probability_columns(len(info.classes)) if info.task_type is TaskType.MULTICLASS_CLASSIFICATION else ("prediction",)
+    values = np.stack([table[name].to_numpy() for name in names], axis=1)
+    codes = np.searchsorted(context.panel.times_ns, table["timestamp"].cast("int64").to_numpy())
+    predictions = np.full((rows.n_rows, len(names)), np.nan, np.float32)
+    place = np.searchsorted(rows.time_codes, codes)
+    found = (place < rows.n_rows) & (rows.time_codes[np.minimum(place, rows.n_rows - 1)] == codes)
+    predictions[place[found]] = values[found]
+    return predictions if info.task_type is TaskType.MULTICLASS_CLASSIFICATION else predictions[:, 0]
