@@ -33,6 +33,11 @@ concurrency:
   pools:
     granularity: op
     default_limit: 1
+retention:
+  sensor:
+    purge_after_days: {skipped: 7, failure: 30, success: 90}
+  auto_materialize:
+    purge_after_days: {skipped: 7, failure: 30, success: 90}
 """
 
 Listener = Callable[[str, str, str], None]

@@ -21,6 +21,7 @@ from routing_assets.cli_commands import CommandResult, plan, predict, run, train
 from routing_assets.cli_inspect import diff_plans, explain_pair, what_if_settings
 from routing_assets.cli_options import build_parser
 from routing_assets.cli_pipeline import RunError, UsageError
+from routing_assets.cli_prune import prune
 from routing_assets.cli_setup import completion, init
 from routing_assets.plan_documents import PlanError
 from training_assets.model_store import ModelError
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], CommandResult]] = {
     "predict": predict,
     "validate": validate,
     "ui": ui,
+    "prune": prune,
     "init": init,
     "completion": completion,
 }

@@ -45,6 +45,7 @@ EXAMPLES = {
     ),
     "validate": ("switchyard validate --data-dir bars", "switchyard validate --config-dir my_config"),
     "ui": ("switchyard ui", "switchyard ui --output-dir results --port 3001"),
+    "prune": ("switchyard prune --dry-run", "switchyard prune --output-dir results --set resources.keep_retired_days=7"),
     "init": ("switchyard init --data-dir bars", "switchyard init --data-dir bars --config-dir my_config --force"),
     "completion": ('eval "$(switchyard completion bash)"', "switchyard completion fish > ~/.config/fish/completions/switchyard.fish"),
 }
@@ -81,6 +82,8 @@ def build_parser() -> argparse.ArgumentParser:
     _command(commands, "validate", "check configuration and data, train nothing", data=True)
     ui = _command(commands, "ui", "the Dagster UI on this output folder", data=True)
     ui.add_argument("--port", type=_port, default=3000, help="port on 127.0.0.1 (default 3000)")
+    prune = _command(commands, "prune", "mark and delete models of no plan, and forget old runs")
+    prune.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
     init = _command(commands, "init", "look at data, say what was found, write a configuration folder that fits")
     init.add_argument("--data-dir", type=Path, required=True, metavar="DIR", help="folder or file of bars")
     init.add_argument("--force", action="store_true", help="write over configuration that is there")

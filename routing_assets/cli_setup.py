@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from config.load import load_config
+from config.load import PACKAGED_CONFIG_DIR, load_config
 from config.reference import SECTION_FILES, render_section
 from config.schema import Config
 from resources.files import write_atomically
@@ -29,6 +29,8 @@ HEAD = "# Written by `switchyard init` for {data}; edit freely. Every key with i
 def init(arguments: argparse.Namespace) -> CommandResult:
     """Look at the data, say what was found, and write a template folder."""
     folder = Path(arguments.config_dir or DEFAULT_CONFIG_DIR)
+    if folder.resolve() == PACKAGED_CONFIG_DIR.resolve():
+        raise UsageError(f"{folder} holds the defaults that come with switchyard, which stay as they are; name another folder with --config-dir")
     there = sorted(path.name for path in folder.glob("*.yaml"))
     if there and not arguments.force:
         raise UsageError(f"{folder} holds {', '.join(there)}; --force writes over them, --config-dir names another folder")

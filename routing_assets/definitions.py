@@ -35,9 +35,7 @@ def make_definitions(settings: Settings, loggers: Mapping[str, dg.LoggerDefiniti
 def routing_assets_of(settings: Settings) -> list[dg.AssetsDefinition]:
     """Every asset of the routing side, the plan with how long it counts as fresh."""
     policy = fresh_for(settings.load().resources.plan_fresh_days)
-    return [
-        asset.map_asset_specs(lambda spec: dg.apply_freshness_policy(spec, policy)) if asset is training_plan else asset for asset in ROUTING_ASSETS
-    ]
+    return [asset.map_asset_specs(lambda spec: dg.apply_freshness_policy(spec, policy)) if asset is training_plan else asset for asset in ROUTING_ASSETS]
 
 
 @dg.definitions

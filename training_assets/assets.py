@@ -28,7 +28,6 @@ LEADERBOARD_PATH = "METRICS/model_leaderboard.parquet"
 MODEL_ASSETS = ("cross_sectional_models", "cross_sectional_sequence_models", "symbol_models", "symbol_sequence_models", "blended_models")
 
 
-
 def fresh_for(days: int) -> dg.FreshnessPolicy:
     """Fails once nothing was materialized for this many days, warns after half of them."""
     return dg.FreshnessPolicy.time_window(fail_window=timedelta(days=days), warn_window=timedelta(days=days / 2))

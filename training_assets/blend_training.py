@@ -45,7 +45,7 @@ from training_assets.fitting import (
     refusal,
 )
 from training_assets.guarded import guarded
-from training_assets.local_prior import LOCAL_PRIOR_ROWS
+from training_assets.local_prior import LOCAL_PRIOR_ROWS, OF_FINAL_FIT, OF_SCORED_FIT
 from training_assets.model_store import ModelError, model_folder, verified_card, write_model
 from training_assets.outcomes import FamilyFailure, JobOutcome, TrainedModel, trained_model
 from training_assets.pooled_side import PooledSide, read_pooled_side
@@ -94,9 +94,9 @@ def _train_one(context: TrainingContext, prepared: PreparedJob, name: str) -> Tr
 
 def _fit_and_save(context: TrainingContext, prepared: PreparedJob, family: Family, side: PooledSide, key: str) -> TrainedModel:
     with measured() as watch:
-        fits = _BlendFits(context, prepared.rows, _where_pooled_is_known(prepared, side), family, side)
-        scored = fits.scored()
-        model, fitted = fits.final(scored.choice)
+        known = _where_pooled_is_known(prepared, side)
+        scored = _BlendFits(context, prepared.rows, known, family, side, side.prior_rows(OF_SCORED_FIT)).scored()
+        model, fitted = _BlendFits(context, prepared.rows, known, family, side, side.prior_rows(OF_FINAL_FIT)).final(scored.choice)
     folder_name = blend_folder_name(family.name)
     card = make_card(
         context,
@@ -139,6 +139,7 @@ class _BlendFits:
 
     `all_rows` : the job's rows with all their labels, which fix the out-of-sample part, so that it is that of the pair's plain models too.
     `prepared` : the job with labels only where the pooled model has an out-of-sample prediction.
+    `prior_rows` : the panel's prior on local parts, from rows that these fits may know.
     """
 
     context: TrainingContext
@@ -146,6 +147,7 @@ class _BlendFits:
     prepared: PreparedJob
     family: Family
     side: PooledSide
+    prior_rows: float | None
 
     def scored(self) -> _Scored:
         """Strength from folds before the out-of-sample part, then a fit on all before it, and its predictions there."""
@@ -166,7 +168,7 @@ class _BlendFits:
         details = {
             "losses_by_strength": {f"{strength:g}": loss for strength, loss in choice.losses.items()},
             "strength_of_scored_fit": scored_choice.strength,
-            LOCAL_PRIOR_ROWS: None if self.side.prior_rows is None or math.isinf(self.side.prior_rows) else self.side.prior_rows,
+            LOCAL_PRIOR_ROWS: None if self.prior_rows is None or math.isinf(self.prior_rows) else self.prior_rows,
             "local": local.fit_details,
         }
         with_offset = adds_to_offset(self.family, self._task_type)
@@ -192,16 +194,15 @@ class _BlendFits:
 
     def _settings(self, window: FitWindow) -> Mapping[str, Any] | None:
         """The panel's prior as hyperparameters of a residual fit, where the family knows how."""
-        prior_rows, of_prior = self.side.prior_rows, self.family.residual_settings
-        if prior_rows is None or of_prior is None:
+        of_prior = self.family.residual_settings
+        if self.prior_rows is None or of_prior is None:
             return None
-        return of_prior(prior_rows / float(self.prepared.rows.weight[window.both].sum(dtype=np.float64)))
+        return of_prior(self.prior_rows / float(self.prepared.rows.weight[window.both].sum(dtype=np.float64)))
 
     @property
     def _default_strength(self) -> float:
         """What is believed of the local part before its own folds speak: all where the panel's prior has shrunk it already, else nothing."""
-        prior_rows = self.side.prior_rows
-        return 0.0 if self.family.residual_settings is None or prior_rows is None or math.isinf(prior_rows) else 1.0
+        return 0.0 if self.family.residual_settings is None or self.prior_rows is None or math.isinf(self.prior_rows) else 1.0
 
     def _predict(self, local: FittedModel, rows: Mask) -> NDArray[np.float32]:
         sample = self.prepared.rows.sample(rows, self._offset)

@@ -31,7 +31,7 @@ from training_assets.fitting import (
     refusal,
 )
 from training_assets.guarded import guarded, guarded_fits
-from training_assets.local_prior import LOCAL_PRIOR_ROWS, local_prior_rows
+from training_assets.local_prior import LOCAL_PRIOR_ROWS, OF_FINAL_FIT, OF_SCORED_FIT, local_prior_rows
 from training_assets.model_store import model_folder, write_model
 from training_assets.outcomes import FamilyFailure, JobOutcome, TrainedModel, trained_model
 from training_assets.samples import Mask
@@ -196,10 +196,7 @@ def _save(context: TrainingContext, family: Family, work: _ModelWork, model: Fit
     metric = interval_of(context, prepared, work.parts[-1][1], work.predictions[-1])
     details: dict[str, Any] = {"fit": model.fit_details}
     if work.crossed and family.residual_settings is not None:
-        positions = np.concatenate([np.flatnonzero(mask) for _, mask in work.parts])
-        prior_rows = local_prior_rows(prepared.rows, positions, np.concatenate(work.predictions), prepared.info.task_type)
-        # JSON has no infinity: null says that symbols differ by no more than noise.
-        details[LOCAL_PRIOR_ROWS] = None if prior_rows is None or math.isinf(prior_rows) else prior_rows
+        details[LOCAL_PRIOR_ROWS] = _local_priors(work)
     card = make_card(
         context,
         prepared,
@@ -214,3 +211,15 @@ def _save(context: TrainingContext, family: Family, work: _ModelWork, model: Fit
     )
     folder = model_folder(context.models_root, job.target, job.symbol, family.name)
     return trained_model(write_model(folder, model, card, oos, context.panel), str(folder), cached=False)
+
+
+def _local_priors(work: _ModelWork) -> dict[str, float | None]:
+    """What the pooled model's residuals say of local parts; null for infinity, which JSON does not have: symbols differ by no more than noise."""
+    rows, info, fold = work.prepared.rows, work.prepared.info, work.parts[-1][0].fold
+    positions, predictions = np.concatenate([np.flatnonzero(mask) for _, mask in work.parts]), np.concatenate(work.predictions)
+    before = np.ones(positions.size, bool) if fold is None else rows.label_end_codes[positions] <= fold.test_start
+    priors = {}
+    for name, kept in ((OF_SCORED_FIT, before), (OF_FINAL_FIT, np.ones(positions.size, bool))):
+        found = local_prior_rows(rows, positions[kept], predictions[kept], info.task_type, info.horizon_bars)
+        priors[name] = None if found is None or math.isinf(found) else found
+    return priors

@@ -10,6 +10,7 @@ by maximum marginal likelihood, as Efron & Morris 1975).
 """
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -21,12 +22,27 @@ from training_assets.families.preprocessing import CLIP_DEVIATIONS, FloatArray
 from training_assets.samples import JobRows
 
 LOCAL_PRIOR_ROWS = "local_prior_rows"
+OF_SCORED_FIT, OF_FINAL_FIT = "scored_fit", "final_fit"
+"""The two priors of a pooled model's card: of the rows before its out-of-sample part, for fits that are scored there, and of all before the holdout."""
 PRIOR_ROWS_GRID = np.geomspace(1.0, 1e7, 85)
 """Tried values, a fifth apart; beyond the last one symbols are taken to have nothing of their own."""
 MIN_ROWS = 20
+SMALLEST_DISPERSION = 0.01
 
 
-def local_prior_rows(rows: JobRows, positions: NDArray[np.int64], predictions: NDArray[np.float32], task_type: TaskType) -> float | None:
+@dataclass(frozen=True)
+class _SymbolScores:
+    """One symbol's residual scores along the eigenvectors of its information, all float64, shape (n_directions,).
+
+    `squared` : the scores squared, in units of the residual's variance. `variance` : what chance alone would make of that, labels' overlap included.
+    """
+
+    information: FloatArray
+    squared: FloatArray
+    variance: FloatArray
+
+
+def local_prior_rows(rows: JobRows, positions: NDArray[np.int64], predictions: NDArray[np.float32], task_type: TaskType, horizon_bars: int) -> float | None:
     """Rows of its own that a symbol needs until they weigh as much as the prior that it has nothing of its own.
 
     Parameters
@@ -34,27 +50,31 @@ def local_prior_rows(rows: JobRows, positions: NDArray[np.int64], predictions: N
     rows : of a pooled job.
     positions : shape (n,), rows that were predicted out of sample, each once.
     predictions : shape (n,), the pooled model's value or probability of class 1 there.
+    horizon_bars : reach of the labels; scores this near to each other may move together.
 
     Returns
     -------
-    Effective rows (labels that overlap count as the fewer that they are); infinity where the symbols differ by no more than noise, None for
-    multi-class, whose blends do without.
+    Rows, weighted by average uniqueness as a fit weighs them; infinity where the symbols differ by no more than noise, None for multi-class,
+    whose blends do without.
     """
     if task_type is TaskType.MULTICLASS_CLASSIFICATION:
         return None
     order = np.argsort(positions, kind="stable")
     ascending, predicted = positions[order], predictions[order].astype(np.float64)
     edges = np.r_[0, np.flatnonzero(np.diff(rows.starts[ascending])) + 1, ascending.size].tolist()
-    likelihoods = np.zeros(PRIOR_ROWS_GRID.size + 1)
-    for first, last in pairwise(edges):
-        if last - first >= MIN_ROWS:
-            likelihoods += _log_likelihoods(rows, ascending[first:last], predicted[first:last], task_type)
-    best = int(np.argmax(likelihoods[::-1]))
-    return math.inf if best == 0 else float(PRIOR_ROWS_GRID[-best])
+    found = [_scores(rows, ascending[a:b], predicted[a:b], task_type, horizon_bars) for a, b in pairwise(edges) if b - a >= MIN_ROWS]
+    scores = [one for one in found if one is not None]
+    if not scores:
+        return math.inf
+    # One number for the panel: how much more, or less, scores vary by chance than independent rows of these weights would.
+    ratios = [float(np.mean(one.variance / one.information)) for one in scores]
+    dispersion = max(SMALLEST_DISPERSION, float(np.mean(ratios)))
+    likelihoods = sum(_log_likelihoods(one, dispersion) for one in scores)
+    best = int(np.argmax(np.asarray(likelihoods)[::-1]))
+    return math.inf if best == 0 else dispersion * float(PRIOR_ROWS_GRID[-best])
 
 
-def _log_likelihoods(rows: JobRows, positions: NDArray[np.int64], predicted: FloatArray, task_type: TaskType) -> FloatArray:
-    """Log marginal likelihood of one symbol's residuals at each value of the grid and, last, at infinity; up to a constant."""
+def _scores(rows: JobRows, positions: NDArray[np.int64], predicted: FloatArray, task_type: TaskType, horizon_bars: int) -> _SymbolScores | None:
     z, weight = _standardised(rows.x[positions]), rows.weight[positions].astype(np.float64)
     residual = rows.y[positions].astype(np.float64) - predicted
     if task_type is TaskType.REGRESSION:
@@ -63,13 +83,29 @@ def _log_likelihoods(rows: JobRows, positions: NDArray[np.int64], predicted: Flo
         chance = np.clip(predicted, SMALLEST_PROBABILITY, 1.0 - SMALLEST_PROBABILITY)
         curvature, noise = weight * chance * (1.0 - chance), 1.0
     if noise <= 0.0:
-        return np.zeros(PRIOR_ROWS_GRID.size + 1)
+        return None
     information, directions = np.linalg.eigh((z * curvature[:, None]).T @ z)
-    told = information > 1e-6 * max(information[-1], 1e-300)
-    # Along each eigenvector the score is normal with variance noise * (information + information^2 / prior rows).
-    score = (directions.T @ (z.T @ (weight * residual)))[told]
-    excess = 1.0 + information[told][:, None] / np.r_[PRIOR_ROWS_GRID, np.inf]
-    return np.asarray(-0.5 * (np.log(excess) + (score**2 / (noise * information[told]))[:, None] / excess).sum(axis=0))
+    told = information > 1e-6 * max(float(information[-1]), 1e-300)
+    of_row = (z @ directions[:, told]) * (weight * residual / math.sqrt(noise))[:, None]
+    return _SymbolScores(information[told], of_row.sum(axis=0) ** 2, _long_run_variance(of_row, 2 * horizon_bars))
+
+
+def _long_run_variance(of_row: FloatArray, n_lags: int) -> FloatArray:
+    """Variance of the sum of rows whose neighbours move together (Newey & West 1987, Bartlett weights); shape (n_columns,)."""
+    centred = of_row - of_row.mean(axis=0)
+    variance = (centred**2).sum(axis=0)
+    for lag in range(1, min(n_lags, centred.shape[0] - 1) + 1):
+        variance += 2.0 * (1.0 - lag / (n_lags + 1)) * (centred[lag:] * centred[:-lag]).sum(axis=0)
+    return np.asarray(np.maximum(variance, 0.0))
+
+
+def _log_likelihoods(scores: _SymbolScores, dispersion: float) -> FloatArray:
+    """Log marginal likelihood of one symbol's scores at each value of the grid and, last, at infinity; up to a constant.
+
+    Along each eigenvector the score is normal with variance dispersion * information + information^2 / prior rows.
+    """
+    excess = dispersion + scores.information[:, None] / np.r_[PRIOR_ROWS_GRID, np.inf]
+    return np.asarray(-0.5 * (np.log(excess) + (scores.squared / scores.information)[:, None] / excess).sum(axis=0))
 
 
 def _standardised(x: NDArray[np.float32]) -> FloatArray:

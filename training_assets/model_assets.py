@@ -180,9 +180,7 @@ def make_model_asset(
 def make_model_assets(resources: ResourcesConfig) -> tuple[dg.AssetsDefinition, ...]:
     """Every model asset; a run of a backfill holds at most `resources.models_per_run` jobs."""
     return (
-        make_model_asset(
-            "cross_sectional_models", target_plan, Stage.CPU, resources, "CPU-stage families fitted on every symbol that a target's plan pools."
-        ),
+        make_model_asset("cross_sectional_models", target_plan, Stage.CPU, resources, "CPU-stage families fitted on every symbol that a target's plan pools."),
         make_model_asset(
             "symbol_models",
             pair_plan,
@@ -202,7 +200,5 @@ def make_model_assets(resources: ResourcesConfig) -> tuple[dg.AssetsDefinition, 
         make_model_asset(
             "cross_sectional_sequence_models", target_plan, Stage.GPU, resources, "GPU-stage families (nets, sequence models) on every pooled symbol."
         ),
-        make_model_asset(
-            "symbol_sequence_models", pair_plan, Stage.GPU, resources, "GPU-stage families on one symbol; nets of one target are fitted stacked."
-        ),
+        make_model_asset("symbol_sequence_models", pair_plan, Stage.GPU, resources, "GPU-stage families on one symbol; nets of one target are fitted stacked."),
     )

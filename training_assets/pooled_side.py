@@ -31,12 +31,14 @@ class PooledSide:
     card: ModelCard
     predictions: NDArray[np.float32]
 
-    @property
-    def prior_rows(self) -> float | None:
-        """The panel's prior on local parts, in effective rows; infinity where symbols have nothing of their own, None where it was not estimated."""
+    def prior_rows(self, of_fit: str) -> float | None:
+        """The panel's prior on local parts, in effective rows; infinity where symbols have nothing of their own, None where it was not estimated.
+
+        `of_fit` : `OF_SCORED_FIT` or `OF_FINAL_FIT`.
+        """
         if LOCAL_PRIOR_ROWS not in self.card.details or self.card.task_type is TaskType.MULTICLASS_CLASSIFICATION:
             return None
-        found = self.card.details[LOCAL_PRIOR_ROWS]
+        found = self.card.details[LOCAL_PRIOR_ROWS][of_fit]
         return math.inf if found is None else float(found)
 
     @property

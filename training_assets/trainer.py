@@ -13,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 
 from config.schema import Config
+from resources.ray_pool import run_tasks_on_ray
 from resources.worker_pool import TaskResult, run_tasks, single_threaded
 from training_assets.blend_training import train_blend
 from training_assets.contracts import Route, Stage, TrainingJob, TrainingType
@@ -113,7 +114,7 @@ def train_blends(
 
 def _run(setup: _Setup, tasks: list[_Task], workers: int) -> Iterator[JobOutcome]:
     ordered = sorted(tasks, key=lambda task: (-_cost(task.job), task.job.job_id))
-    if workers <= 1 or len(ordered) < 2:
+    if setup.config.resources.backend == "local" and (workers <= 1 or len(ordered) < 2):
         context = setup.context()
         with single_threaded():
             for task in ordered:
@@ -146,7 +147,8 @@ def _in_pool(setup: _Setup, tasks: list[_Task], workers: int) -> Iterator[TaskRe
     # A plain fit is made at least twice, for the score and for keeps, with cross-fitted blocks between.
     fits = max(len(task.families) for task in tasks) * (2 + setup.config.training.blend_folds)
     limit = setup.config.training.fit_timeout_seconds * fits * HARD_LIMIT_SHARE
-    return run_tasks(_Setup.context, (setup,), _perform, tasks, workers, limit)
+    run = run_tasks_on_ray if setup.config.resources.backend == "ray" else run_tasks
+    return run(_Setup.context, (setup,), _perform, tasks, workers, limit)
 
 
 def _settled(result: TaskResult[_Task, JobOutcome]) -> JobOutcome:

@@ -1,5 +1,7 @@
 """The process's own means: workers, caches (`config/resources.yaml`)."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from config.sections.base import Count, PositiveInt, Section
@@ -9,10 +11,14 @@ class ResourcesConfig(Section):
     """How much of the machine is used; none of it changes a result."""
 
     workers: PositiveInt | None = Field(None, description="Worker processes of the CPU stage; null means one a core.")
+    backend: Literal["local", "ray"] = Field(
+        "local", description="Where the CPU stage's workers are: processes of this machine, or actors of a Ray cluster (extra `ray`; `RAY_ADDRESS` names it)."
+    )
     force_refresh: bool = Field(False, description="Compute and train again what is already there under the same content key.")
     models_per_run: PositiveInt = Field(100, description="Jobs a Dagster run of a backfill holds.")
-    plan_fresh_days: PositiveInt = Field(7, description="Days after which a training plan that was not made again counts as stale in the UI; half of them warn.")
+    plan_fresh_days: PositiveInt = Field(
+        7, description="Days after which a training plan that was not made again counts as stale in the UI; half of them warn."
+    )
     models_fresh_days: PositiveInt = Field(31, description="The same for each model asset as a whole.")
     keep_event_days: PositiveInt = Field(90, description="Days after which `switchyard prune` deletes a finished run with its events.")
     keep_retired_days: Count = Field(30, description="Days a model of no job of the plan is kept, once `switchyard prune` has marked it retired.")
-    mirror: str | None = Field(None, description="Where a copy of every finished result goes, as any fsspec address (s3://bucket/prefix); null means nowhere.")

@@ -61,6 +61,7 @@ def synthetic(n_targets: int, n_symbols: int) -> pa.Table:
         "score_null": pa.array(np.full(n_rows, 0.5)),
         "score_ci_low": pa.array(score - 0.02),
         "p_value": pa.array(rng.uniform(size=n_rows) ** 3),
+        "whole_target_p_value": pa.array(rng.uniform(size=n_rows)),
         "q_value": pa.array(rng.uniform(size=n_rows)),
         "n_effective": pa.array(rng.uniform(20, 200, n_rows)),
         "unsafe_features": empty,

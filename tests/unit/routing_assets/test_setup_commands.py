@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from config.load import load_config
+from config.load import PACKAGED_CONFIG_DIR, load_config
 from routing_assets.cli import COMMANDS, main
 from routing_assets.cli_options import EXAMPLES, build_parser
 
@@ -105,6 +105,14 @@ def test_configuration_that_is_there_is_not_written_over_unless_asked(tmp_path: 
     assert mine.read_text(encoding="utf-8") == "targets: {top_n: 3}\n"
     assert main([*arguments, "--force"]) == 0
     assert load_config(tmp_path / "config").targets.top_n == 10
+
+
+def test_the_packaged_defaults_are_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_panel(tmp_path / "bars")
+    before = (PACKAGED_CONFIG_DIR / "targets.yaml").read_bytes()
+    assert main(["init", "--data-dir", str(tmp_path / "bars"), "--config-dir", str(PACKAGED_CONFIG_DIR), "--force"]) == 2
+    assert "name another folder" in capsys.readouterr().err
+    assert (PACKAGED_CONFIG_DIR / "targets.yaml").read_bytes() == before
 
 
 def test_one_bad_symbol_is_named_and_the_others_are_surveyed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,10 +31,19 @@ def test_the_prior_is_the_noise_over_the_variance_of_the_symbols_own_weights(loc
     """Labels of one bar, so that a row is a row; noise 3, weights of their own with deviation `local`."""
     panel = make_panel(40, 800, n_features=6, planted=Planted(0.0, local, 3.0), horizon_bars=1, seed=3)
     rows, positions = rows_of(panel, REGRESSION_TARGET)
-    found = local_prior_rows(rows, positions, np.zeros(positions.size, np.float32), TaskType.REGRESSION)
+    found = local_prior_rows(rows, positions, np.zeros(positions.size, np.float32), TaskType.REGRESSION, 1)
     assert found is not None
     # What the pooled model leaves is noise and the symbol's own part; seven weights count, the intercept too, and it has none of its own.
     assert found == pytest.approx((3.0**2 + 6 * local**2) / local**2 * 7 / 6, rel=0.35)
+
+
+def test_labels_that_overlap_on_paper_only_count_as_the_independent_rows_that_they_are() -> None:
+    """The weights say a third of each row; the labels are independent, which the scores tell. In a fit's weights the prior is then a third."""
+    for horizon, share in ((1, 1.0), (3, 1 / 3)):
+        panel = make_panel(40, 800, n_features=6, planted=Planted(0.0, 0.3, 3.0), horizon_bars=horizon, seed=3)
+        rows, positions = rows_of(panel, REGRESSION_TARGET)
+        found = local_prior_rows(rows, positions, np.zeros(positions.size, np.float32), TaskType.REGRESSION, horizon)
+        assert found == pytest.approx(share * (3.0**2 + 6 * 0.3**2) / 0.3**2 * 7 / 6, rel=0.35)
 
 
 def test_the_prior_is_found_whatever_the_order_in_which_rows_were_predicted() -> None:
@@ -42,14 +51,14 @@ def test_the_prior_is_found_whatever_the_order_in_which_rows_were_predicted() ->
     rows, positions = rows_of(panel, REGRESSION_TARGET)
     predictions = np.random.default_rng(0).normal(size=positions.size).astype(np.float32)
     shuffled = np.random.default_rng(1).permutation(positions.size)
-    first = local_prior_rows(rows, positions, predictions, TaskType.REGRESSION)
-    assert local_prior_rows(rows, positions[shuffled], predictions[shuffled], TaskType.REGRESSION) == first
+    first = local_prior_rows(rows, positions, predictions, TaskType.REGRESSION, 3)
+    assert local_prior_rows(rows, positions[shuffled], predictions[shuffled], TaskType.REGRESSION, 3) == first
 
 
 def test_symbols_of_one_kind_have_a_prior_of_many_times_their_rows() -> None:
     panel = make_panel(40, 800, n_features=6, planted=Planted(0.0, 0.0, 3.0), horizon_bars=1, seed=3)
     rows, positions = rows_of(panel, REGRESSION_TARGET)
-    found = local_prior_rows(rows, positions, np.zeros(positions.size, np.float32), TaskType.REGRESSION)
+    found = local_prior_rows(rows, positions, np.zeros(positions.size, np.float32), TaskType.REGRESSION, 1)
     assert found is not None
     # Of 280 weights that are noise the variance is known to within 8 %: twice that over a symbol's 680 rows is a prior of 5 times as many.
     assert found > 5 * panel.holdout_start_code
@@ -61,16 +70,16 @@ def test_residuals_smaller_than_their_noise_allows_have_an_infinite_prior() -> N
     smooth = np.sin(panel.time_codes / 30.0)[None].astype(np.float32)
     labels = np.where(np.isfinite(panel.labels), (-1.0) ** panel.time_codes, np.nan).astype(np.float32)
     rows, positions = rows_of(replace(panel, features=smooth, labels=labels), REGRESSION_TARGET)
-    assert local_prior_rows(rows, positions, np.zeros(positions.size, np.float32), TaskType.REGRESSION) == math.inf
+    assert local_prior_rows(rows, positions, np.zeros(positions.size, np.float32), TaskType.REGRESSION, 1) == math.inf
 
 
 def test_a_binary_label_gives_a_prior_and_several_classes_none() -> None:
     panel = make_panel(30, 600, planted=Planted(0.0, 1.0, 2.0), horizon_bars=1)
     rows, positions = rows_of(panel, BINARY_TARGET)
-    found = local_prior_rows(rows, positions, np.full(positions.size, 0.5, np.float32), TaskType.BINARY_CLASSIFICATION)
+    found = local_prior_rows(rows, positions, np.full(positions.size, 0.5, np.float32), TaskType.BINARY_CLASSIFICATION, 1)
     assert found is not None
     assert 3.0 < found < 30.0
-    assert local_prior_rows(rows, positions, np.zeros((positions.size, 3), np.float32), TaskType.MULTICLASS_CLASSIFICATION) is None
+    assert local_prior_rows(rows, positions, np.zeros((positions.size, 3), np.float32), TaskType.MULTICLASS_CLASSIFICATION, 1) is None
 
 
 @pytest.mark.parametrize(("target", "has_prior"), [(REGRESSION_TARGET, True), (BINARY_TARGET, True), (CLASS_TARGET, False)])
@@ -81,11 +90,26 @@ def test_pooled_and_blend_cards_name_the_prior_and_the_local_part_is_fitted_unde
     jobs = [pooled_job(panel, target, ("Ridge",), for_blends=True), symbol_job(panel, "S000", target, ("Ridge",), Route.BOTH)]
     list(train_jobs(jobs, tmp_path / "panel", Config(), tmp_path, Stage.CPU))
     (outcome,) = train_blends(jobs, tmp_path / "panel", Config(), tmp_path)
-    pooled = read_card(tmp_path / "models" / target / "cross_sectional" / "Ridge").details[LOCAL_PRIOR_ROWS]
+    pooled = read_card(tmp_path / "models" / target / "cross_sectional" / "Ridge").details[LOCAL_PRIOR_ROWS]["final_fit"]
     fit = read_card(Path(outcome.models[0].path)).details["fit"]
     assert fit[LOCAL_PRIOR_ROWS] == pooled
     assert (pooled is not None) == has_prior
     assert (len(fit["local"]["inner_losses"]) == 1) == has_prior
+
+
+def test_the_prior_of_the_scored_fit_knows_nothing_of_the_part_that_is_scored(tmp_path: Path) -> None:
+    panel = make_panel(4, 500, planted=Planted(1.0, 1.0, 2.0))
+    late = panel.time_codes >= round(panel.holdout_start_code * 0.76)
+    labels = np.where(late & np.isfinite(panel.labels), panel.labels + 5.0 * panel.features[:1], panel.labels)
+    priors = []
+    for name, changed in (("clean", panel), ("changed", replace(panel, labels=labels))):
+        folder = tmp_path / name
+        (folder / "panel").mkdir(parents=True)
+        changed.write(folder / "panel")
+        list(train_jobs([pooled_job(changed, REGRESSION_TARGET, ("Ridge",), for_blends=True)], folder / "panel", Config(), folder, Stage.CPU))
+        priors.append(read_card(folder / "models" / REGRESSION_TARGET / "cross_sectional" / "Ridge").details[LOCAL_PRIOR_ROWS])
+    assert priors[0]["scored_fit"] == priors[1]["scored_fit"]
+    assert priors[0]["final_fit"] != priors[1]["final_fit"]
 
 
 def test_the_penalty_is_the_strongest_that_is_not_clearly_worse() -> None:

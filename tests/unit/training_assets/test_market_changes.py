@@ -101,7 +101,9 @@ def test_a_cursor_of_another_form_is_an_empty_one(cursor: str) -> None:
     assert market_changes(cursor, files(A=1), by_size).added == ("A.parquet",)
 
 
-@pytest.mark.parametrize(("content", "whole"), [(b"PAR1 rows PAR1", True), (b"PAR1 rows and no end", False), (b"rows PAR1", False), (b"PAR1", False), (b"", False)])
+@pytest.mark.parametrize(
+    ("content", "whole"), [(b"PAR1 rows PAR1", True), (b"PAR1 rows, no end", False), (b"rows PAR1", False), (b"PAR1", False), (b"", False)]
+)
 def test_parquet_is_whole_once_its_footer_is_there(content: bytes, whole: bool, tmp_path: Path) -> None:
     path = tmp_path / "A.parquet"
     path.write_bytes(content)

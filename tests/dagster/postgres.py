@@ -1,0 +1,41 @@
+"""A PostgreSQL server for tests, started from the distribution's packages in a folder of its own and gone with the block."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.dagster.served import free_port
+
+PACKAGES = Path("/usr/lib/postgresql")
+
+
+def server_programs() -> Path:
+    """The folder of the newest server's programs; an error that says what to install where there is none."""
+    found = sorted(PACKAGES.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    assert found, f"no PostgreSQL server under {PACKAGES}; `apt-get install postgresql` (.ci/run does)"
+    return found[-1].parent
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """Address of an empty database on 127.0.0.1; the server refuses to be root, so as root it is started as the package's own user."""
+    programs, port, folder = server_programs(), free_port(), Path(tempfile.mkdtemp(prefix="postgres-"))
+    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    if as_user:
+        shutil.chown(folder, "postgres")
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+
+    def call(program: str, *words: str) -> None:
+        subprocess.run([*as_user, str(programs / program), "-D", str(folder / "data"), *words], check=True, capture_output=True, cwd="/", timeout=120)
+
+    try:
+        call("initdb", "-A", "trust", "-U", "switchyard", "-E", "UTF8")
+        call("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
+        yield f"postgresql+psycopg2://switchyard@127.0.0.1:{port}/postgres"
+        call("pg_ctl", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,216 @@
+"""Every way in to training meets the leakage lock: a pair that leaks is refused in any later run, with the finding in words, and its neighbour is not.
+
+The plan was made before the finding, so nothing but the lock and the check of the slices stands in the way. Runs, backfills, sensors and automation go
+through Dagster's own GraphQL and daemons; the launcher alone is one that executes in this process.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+from dagster._core.instance_for_test import instance_for_test
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.test_utils import InProcessTestWorkspaceLoadTarget
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._daemon.asset_daemon import AssetDaemon
+from dagster._daemon.backfill import execute_backfill_iteration
+from dagster._daemon.sensor import execute_sensor_iteration
+from dagster_graphql.test.utils import execute_dagster_graphql
+
+from resources.settings import Settings
+from routing_assets.training_plan_files import write_training_plan
+from tests.dagster.leaking_world import CLEAN, FINDING, LEAKING, trained_symbols, write_world
+from tests.dagster.test_partitions_and_sensors import PANEL, pairs, plan_of
+from tests.pipeline.command import switchyard, write_config, write_market
+from training_assets.model_assets import AUDIT_PATH
+from training_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, publish_plan
+from training_assets.plan_reader import read_master_plan
+
+LOGGER = logging.getLogger("dagster.test")
+BOTH = {RANGE_START_TAG: CLEAN, RANGE_END_TAG: LEAKING}
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running code location on an instance of its own, with the leaking world under it."""
+
+    settings: Settings
+    instance: dg.DagsterInstance
+    workspace: WorkspaceProcessContext
+
+    def ask(self, query: str, **variables: object) -> dict[str, object]:
+        result = execute_dagster_graphql(self.workspace.create_request_context(), query, variables)
+        assert not result.errors, result.errors
+        return dict(result.data)
+
+    def select(self, job: str, *assets: str) -> dict[str, object]:
+        context = self.workspace.create_request_context()
+        (location,) = context.code_locations
+        (name,) = location.get_repositories()
+        chosen = {"assetSelection": [{"path": [asset]} for asset in assets], "assetCheckSelection": []} if assets else {}
+        return {"repositoryLocationName": location.name, "repositoryName": name, "jobName": job, **chosen}
+
+    def launch(self, selector: dict[str, object], tags: dict[str, str]) -> None:
+        listed = [{"key": key, "value": value} for key, value in tags.items()]
+        params = {"selector": selector, "mode": "default", "executionMetadata": {"tags": listed}, "runConfigData": {}}
+        answer = self.ask("mutation($p: ExecutionParams!) {launchRun(executionParams: $p) {__typename ... on PythonError {message}}}", p=params)
+        assert answer["launchRun"]["__typename"] == "LaunchRunSuccess", answer
+
+    def backfill(self, *keys: str) -> None:
+        params = {"assetSelection": [{"path": ["symbol_models"]}], "partitionNames": list(keys)}
+        query = "mutation($p: LaunchBackfillParams!) {launchPartitionBackfill(backfillParams: $p) {__typename ... on PythonError {message}}}"
+        answer = self.ask(query, p=params)
+        assert answer["launchPartitionBackfill"]["__typename"] == "LaunchBackfillSuccess", answer
+        list(execute_backfill_iteration(self.workspace, LOGGER))
+
+    def start_sensor(self, name: str) -> None:
+        (location,) = self.workspace.create_request_context().code_locations
+        (repository,) = location.get_repositories().values()
+        self.instance.start_sensor(repository.get_sensor(name))
+
+    def said(self) -> str:
+        """Everything the logs of all runs hold."""
+        records = [record for run in self.instance.get_runs() for record in self.instance.all_logs(run.run_id)]
+        return "\n".join(f"{record.message} {record.dagster_event}" for record in records)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    settings = write_world(str(tmp_path))
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    origin = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="routing_assets.definitions"))
+    with (
+        instance_for_test(synchronous_run_launcher=True, synchronous_run_coordinator=True) as instance,
+        WorkspaceProcessContext(instance, InProcessTestWorkspaceLoadTarget(origin)) as workspace,
+    ):
+        publish_plan(instance, read_master_plan(settings.plan_folder), PANEL.symbols)
+        yield Site(settings, instance, workspace)
+
+
+def launch_model_alone(site: Site) -> None:
+    site.launch(site.select("__ASSET_JOB", "symbol_models"), {"dagster/partition": LEAKING})
+
+
+def launch_job(site: Site) -> None:
+    site.launch(site.select("train_pairs_cpu"), {"dagster/partition": LEAKING})
+
+
+def launch_job_over_a_range(site: Site) -> None:
+    site.launch(site.select("train_pairs_cpu"), BOTH)
+
+
+def launch_backfill_of_one(site: Site) -> None:
+    site.backfill(LEAKING)
+
+
+def launch_backfill_of_a_range(site: Site) -> None:
+    site.backfill(CLEAN, LEAKING)
+
+
+def retry_from_failure(site: Site) -> None:
+    launch_model_alone(site)
+    (failed,) = site.instance.get_runs()
+    query = "mutation($p: ReexecutionParams!) {launchRunReexecution(reexecutionParams: $p) {__typename ... on PythonError {message}}}"
+    answer = site.ask(query, p={"parentRunId": failed.run_id, "strategy": "FROM_FAILURE"})
+    assert answer["launchRunReexecution"]["__typename"] == "LaunchRunSuccess", answer
+    assert len(site.instance.get_runs()) == 2
+
+
+def plan_sensor(site: Site) -> None:
+    site.start_sensor("training_plan_sensor")
+    list(execute_sensor_iteration(site.workspace, LOGGER, None, None))
+
+
+def automation(site: Site) -> None:
+    site.start_sensor("default_automation_condition_sensor")
+    passed = dg.AssetCheckEvaluation(asset_key=dg.AssetKey("training_plan"), check_name="trains_what_is_routed", passed=True, metadata={}, blocking=True)
+    for asset in ("panel", "leakage_audit", "feature_selection", "routing_plan", "training_plan"):
+        site.instance.report_runless_asset_event(dg.AssetMaterialization(asset))
+    site.instance.report_runless_asset_event(passed)
+    daemon = AssetDaemon(settings={}, pre_sensor_interval_seconds=0)
+    # The first evaluation takes what is there as handled; a plan that changes both pairs comes after it.
+    daemon._run_iteration_impl(site.workspace, None, {}, {})
+    changed = [replace(job, features=job.features[:2]) for job in pairs("S000", "S001")]
+    write_training_plan(plan_of(*changed), site.settings.plan_folder, ())
+    publish_plan(site.instance, read_master_plan(site.settings.plan_folder), PANEL.symbols)
+    for sensor in site.instance.all_instigator_state():
+        site.instance.update_instigator_state(sensor.with_data(sensor.instigator_data._replace(last_tick_timestamp=0.0, last_tick_start_timestamp=0.0)))
+    daemon._run_iteration_impl(site.workspace, None, {}, {})
+    list(execute_backfill_iteration(site.workspace, LOGGER))
+
+
+WAYS_TO_THE_LEAK: tuple[Callable[[Site], None], ...] = (launch_model_alone, launch_job, launch_backfill_of_one, retry_from_failure)
+WAYS_TO_BOTH: tuple[Callable[[Site], None], ...] = (launch_job_over_a_range, launch_backfill_of_a_range, plan_sensor, automation)
+
+
+@pytest.mark.parametrize("way", WAYS_TO_THE_LEAK, ids=lambda way: way.__name__)
+def test_a_leaking_pair_is_refused_with_the_finding(site: Site, way: Callable[[Site], None]) -> None:
+    way(site)
+    runs = site.instance.get_runs()
+    assert runs
+    assert {run.status for run in runs} == {dg.DagsterRunStatus.FAILURE}
+    assert FINDING in site.said()
+    assert trained_symbols(site.settings) == set()
+
+
+@pytest.mark.parametrize("way", WAYS_TO_BOTH, ids=lambda way: way.__name__)
+def test_a_leaking_pair_is_refused_with_the_finding_and_its_neighbour_trains(site: Site, way: Callable[[Site], None]) -> None:
+    way(site)
+    assert dg.DagsterRunStatus.FAILURE in {run.status for run in site.instance.get_runs()}
+    assert f"{LEAKING}: LEAKAGE: symbol_copy: {FINDING}" in site.said()
+    assert trained_symbols(site.settings) == {"S000"}
+    trained = site.instance.get_materialized_partitions(dg.AssetKey("symbol_models"))
+    assert trained == {CLEAN}
+
+
+@pytest.mark.parametrize("way", [launch_job, plan_sensor], ids=lambda way: way.__name__)
+def test_the_same_ways_train_both_pairs_where_nothing_leaks(site: Site, way: Callable[[Site], None]) -> None:
+    write_world(site.settings.output_dir, leaks=False)
+    way(site)
+    assert {run.status for run in site.instance.get_runs()} == {dg.DagsterRunStatus.SUCCESS}
+    assert "S001" in trained_symbols(site.settings)
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Bars and configuration of the command's tiny market."""
+    root = tmp_path_factory.mktemp("locked")
+    write_market(root / "bars")
+    write_config(root / "config")
+    return root
+
+
+def run_command(root: Path, *words: str) -> tuple[int, dict[str, object]]:
+    answer = switchyard(*words, "--json", "--data-dir", root / "bars", "--config-dir", root / "config", "--output-dir", root / "out", "--families", "Ridge")
+    return answer.status, json.loads(answer.out)
+
+
+def test_train_refuses_a_pair_that_was_found_to_leak_after_the_plan(market: Path) -> None:
+    assert run_command(market, "plan")[0] == 0
+    path = market / "out" / AUDIT_PATH
+    audit = pd.read_parquet(path)
+    row = {**audit.iloc[0].to_dict(), "target": None, "symbol": "BBB", "feature": None, "status": "BLOCKED", "accepted": False, "message": FINDING}
+    pd.concat([audit, pd.DataFrame([row])], ignore_index=True).to_parquet(path)
+    status, said = run_command(market, "train")
+    assert status == 1
+    refused = [problem for problem in said["problems"] if FINDING in problem]
+    assert any("|BBB: LEAKAGE:" in problem for problem in refused)
+    assert trained_symbols(Settings(output_dir=str(market / "out"))) == {"AAA", "CCC"}
+
+
+def test_training_without_a_plan_leaves_a_leaking_pair_out(tmp_path: Path) -> None:
+    write_market(tmp_path / "bars")
+    write_config(tmp_path / "config")
+    copied = pd.read_parquet(tmp_path / "bars" / "AAA.parquet")
+    copied.to_parquet(tmp_path / "bars" / "BBB.parquet")
+    run_command(tmp_path, "train", "--no-training-plan")
+    trained = trained_symbols(Settings(output_dir=str(tmp_path / "out")))
+    assert "BBB" not in trained
+    assert "CCC" in trained

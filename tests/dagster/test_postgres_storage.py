@@ -1,0 +1,60 @@
+"""The documented `dagster.yaml` for PostgreSQL, on a real server: a plan's partitions, events and runs live there, and nothing of ours knows."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from resources.instance import instance_home, open_instance, run_job
+from resources.settings import Settings
+from routing_assets.definitions import make_definitions
+from tests.dagster.leaking_world import CLEAN, FINDING, LEAKING, trained_symbols, write_audit, write_world
+from tests.dagster.postgres import postgres_server
+from tests.dagster.served import ROOT
+from tests.dagster.test_partitions_and_sensors import PANEL
+from training_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, publish_plan, trained_versions
+from training_assets.plan_reader import read_master_plan
+
+BOTH = {RANGE_START_TAG: CLEAN, RANGE_END_TAG: LEAKING}
+
+
+def documented_settings() -> str:
+    """The block of docs/deploy.md that names PostgreSQL."""
+    blocks = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8").split("```yaml\n")[1:]
+    (block,) = [text.partition("```")[0] for text in blocks if "postgres_url" in text]
+    return block
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    with postgres_server() as address:
+        yield address
+
+
+@pytest.fixture
+def world(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("DAGSTER_PG_URL", database)
+    home = instance_home(tmp_path)
+    home.mkdir(parents=True)
+    (home / "dagster.yaml").write_text(documented_settings(), encoding="utf-8")
+    return write_world(str(tmp_path), leaks=False)
+
+
+def test_a_plan_trains_and_its_events_are_in_the_database(world: Settings) -> None:
+    definitions = make_definitions(world, {"switchyard": dg.LoggerDefinition(lambda _: dg.get_dagster_logger("quiet"))})
+    with open_instance(world.output) as instance:
+        assert type(instance.event_log_storage).__name__ == "PostgresEventLogStorage"
+        publish_plan(instance, read_master_plan(world.plan_folder), PANEL.symbols)
+        trained = run_job(definitions, "train_pairs_cpu", instance, tags=BOTH)
+        assert trained.success, trained.problems
+        assert trained_versions(instance, "symbol_models", "pair_plan", [CLEAN, LEAKING]).keys() == {CLEAN, LEAKING}
+        write_audit(world, leaks=True)
+        refused = run_job(definitions, "train_pairs_cpu", instance, tags=BOTH)
+        assert FINDING in refused.problems[0].message
+    with open_instance(world.output) as later:
+        assert {run.run_id for run in later.get_runs()} == {trained.run_id, refused.run_id}
+        assert later.get_dynamic_partitions("target_symbol") == [CLEAN, LEAKING]
+        assert [pool.name for pool in later.event_log_storage.get_pool_limits()] == ["gpu"]
+    assert trained_symbols(world) == {"S000", "S001"}
+    assert not list(instance_home(world.output).rglob("*.db"))

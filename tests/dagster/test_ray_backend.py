@@ -1,0 +1,96 @@
+"""The CPU stage on a real Ray cluster on this machine: the same models as on processes, and a worker that is killed costs a retry and not a result."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import ray
+
+from config.load import load_config
+from resources.artifact_store import write_value
+from resources.ray_pool import run_tasks_on_ray
+from resources.worker_pool import WorkerError
+from tests.panels import REGRESSION_TARGET, make_panel, symbol_job
+from tests.tiny_families import OneWeight, fit_one_weight, tiny
+from tests.unit.resources.test_worker_pool import prepare, prepare_badly, prepare_dying, task, threads
+from training_assets.contracts import Stage
+from training_assets.families.base import FitRequest
+from training_assets.trainer import train_jobs
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", object_store_memory=80_000_000)
+    yield
+    ray.shutdown()
+
+
+def die_on_the_first_fit(folder: Path, request: FitRequest) -> OneWeight:
+    """Kills its own process the first time that any fit is asked for."""
+    mark = folder / "died"
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return fit_one_weight(request)
+
+
+def test_every_item_comes_back_once_and_errors_name_their_own_item(cluster: None) -> None:
+    results = list(run_tasks_on_ray(prepare, (100,), task, [1, 2, 13, 3], 2, 60.0))
+    assert sorted(result.value for result in results if result.value is not None) == [101, 102, 103]
+    (failed,) = [result for result in results if result.value is None]
+    assert (failed.item, failed.crashed, failed.error) == (13, False, "ValueError: unlucky")
+
+
+def test_a_crash_and_an_overrun_cost_only_the_items_that_caused_them(cluster: None) -> None:
+    started = time.monotonic()
+    results = {result.item: result for result in run_tasks_on_ray(prepare, (0,), task, [99, 66, 1, 2, 3], 2, 4.0)}
+    assert {item for item, result in results.items() if result.value is not None} == {1, 2, 3}
+    assert {item for item, result in results.items() if result.crashed} == {66, 99}
+    assert results[99].error == "stopped after 4 seconds"
+    assert time.monotonic() - started < 50
+
+
+def test_workers_that_cannot_be_prepared_or_die_are_an_error_that_says_so(cluster: None) -> None:
+    with pytest.raises(WorkerError, match="ValueError: no good base 7"):
+        list(run_tasks_on_ray(prepare_badly, (7,), task, [1], 1, 30.0))
+    with pytest.raises(WorkerError, match="3 workers died"):
+        list(run_tasks_on_ray(prepare_dying, (7,), task, [1], 1, 30.0))
+
+
+def test_a_worker_has_one_thread_and_no_items_start_no_worker(cluster: None) -> None:
+    assert [result.value for result in run_tasks_on_ray(prepare, (0,), threads, [1], 1, 30.0)] == ["1"]
+    assert list(run_tasks_on_ray(prepare_badly, (0,), threads, [], 1, 30.0)) == []
+
+
+def test_models_trained_on_ray_are_those_trained_here(cluster: None, tmp_path: Path) -> None:
+    panel = make_panel(n_symbols=3, n_bars=300)
+    write_value(tmp_path / "panel", panel)
+    jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, ("Ridge",)) for symbol in panel.symbols]
+    found = {}
+    for backend in ("local", "ray"):
+        config = load_config(None, [f"resources.backend={backend}"], {})
+        outcomes = list(train_jobs(jobs, tmp_path / "panel", config, tmp_path / backend, Stage.CPU, workers=2))
+        assert all(outcome.models and not outcome.failures for outcome in outcomes)
+        found[backend] = {
+            path.relative_to(tmp_path / backend): path.read_bytes()
+            for path in (tmp_path / backend).rglob("*")
+            if path.is_file() and path.name != "model_card.json"
+        }
+    assert found["local"] == found["ray"]
+    assert len(found["ray"]) >= 6
+
+
+def test_a_worker_killed_in_the_middle_of_a_fit_costs_a_retry_and_not_a_model(cluster: None, tmp_path: Path) -> None:
+    panel = make_panel(n_symbols=3, n_bars=300)
+    write_value(tmp_path / "panel", panel)
+    jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, ("DiesOnce",)) for symbol in panel.symbols]
+    families = {"DiesOnce": tiny("DiesOnce", partial(die_on_the_first_fit, tmp_path))}
+    config = load_config(None, ["resources.backend=ray"], {})
+    outcomes = list(train_jobs(jobs, tmp_path / "panel", config, tmp_path / "out", Stage.CPU, workers=2, families=families))
+    assert (tmp_path / "died").exists()
+    assert {outcome.job_id for outcome in outcomes} == {job.job_id for job in jobs}
+    assert all(outcome.models and not outcome.failures for outcome in outcomes)
