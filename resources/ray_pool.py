@@ -4,6 +4,7 @@ Belongs here: actors, their deaths and overruns. Does not: what a task computes,
 it starts one on this machine. Workers read the same output folder, so it lies on a disk that all of them see.
 """
 
+import logging
 import os
 import time
 from collections import deque
@@ -64,7 +65,7 @@ def _cluster() -> Iterator[None]:
 
     connected = ray.is_initialized()
     if not connected:
-        ray.init(address=os.environ.get("RAY_ADDRESS") or "local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=os.environ.get("RAY_ADDRESS") or "local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield
     finally:
@@ -126,6 +127,8 @@ class _ActorPool:
             else:
                 self._count_startup_crash(error)
             return
+        except self._ray.exceptions.RayError as error:  # what was sent could not be read there, for instance code that the machine does not have
+            raise WorkerError(f"a worker could not read what it was sent; install the same code on every machine of the cluster: {error}") from None
         if held:
             value, fault = content
             yield TaskResult(held[0], value) if fault is None else TaskResult(held[0], None, fault)

@@ -1,6 +1,7 @@
 """Real model families too small to be worth their names, and some that misbehave on purpose."""
 
 import os
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -53,6 +54,15 @@ def burst(request: FitRequest) -> OneWeight:
 
 def die(request: FitRequest) -> OneWeight:
     os._exit(9)
+
+
+def die_on_the_first_fit(folder: Path, request: FitRequest) -> OneWeight:
+    """Kills its own process the first time that any fit is asked for; the folder remembers."""
+    mark = folder / "died"
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return fit_one_weight(request)
 
 
 def sleep(request: FitRequest) -> OneWeight:

@@ -132,11 +132,12 @@ def expected_value(card: ModelCard, predictions: NDArray[np.float32]) -> NDArray
 
 def row_columns(panel: Panel, card: ModelCard, time_codes: NDArray[np.int32], symbol_codes: NDArray[np.int32]) -> dict[str, pa.Array]:
     """Timestamp (bar open, UTC), symbol and target of panel rows, as columns."""
-    names = pa.array(panel.symbols, pa.string())
+    codes, places = np.unique(symbol_codes, return_inverse=True)
+    names = pa.array([panel.symbols[code] for code in codes.tolist()], pa.string())
     return {
         # A plain view: indexing a memory map object is slow.
         "timestamp": pa.array(np.asarray(panel.times_ns)[time_codes], pa.timestamp("ns", tz="UTC")),
-        "symbol": names.take(pa.array(symbol_codes, pa.int32())),
+        "symbol": names.take(pa.array(places)),
         "target": pa.repeat(pa.scalar(card.target, pa.string()), time_codes.size),
     }
 

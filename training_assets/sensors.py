@@ -3,7 +3,8 @@
 Belongs here: reading the plan, asking Dagster for runs. Does not: what changed (`plan_changes`), or how partitions follow a plan (`partitions`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import dagster as dg
 
@@ -58,7 +59,8 @@ def keys_in_hand(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> dict[
     found: dict[str, set[str]] = {}
     for run in instance.get_runs(dg.RunsFilter(tags=dict(tags))):
         asset = ASSET_OF_JOB.get(run.job_name, "")
-        found.setdefault(run.job_name, set()).update(run.run_config.get("ops", {}).get(asset, {}).get("config", {}).get("only", ()))
+        operations = cast("Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]]", run.run_config.get("ops", {}))
+        found.setdefault(run.job_name, set()).update(operations.get(asset, {}).get("config", {}).get("only", ()))
     return found
 
 

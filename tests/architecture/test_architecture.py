@@ -17,7 +17,7 @@ PACKAGES = ("config", "resources", "training_assets", "routing_assets")  # each 
 DAGSTER_MODULES = re.compile(r"(^|_)(assets|checks|sensors|partitions|jobs|definitions)$")
 HEAVY = ("torch", "lightgbm", "xgboost", "great_expectations", "ngboost", "ruptures", "sklearn", "talib", "plotly")
 # The command, the worker processes, and the call into a family: what a library raises there is that fit's failure and is recorded.
-PROCESS_BOUNDARIES = {"routing_assets/cli.py", "resources/worker_pool.py", "training_assets/guarded.py"}
+PROCESS_BOUNDARIES = {"routing_assets/cli.py", "resources/worker_pool.py", "resources/ray_pool.py", "training_assets/guarded.py"}
 PICKLES = re.compile(r"\b(pickle|joblib|dill|cloudpickle|marshal|shelve)\b")
 
 

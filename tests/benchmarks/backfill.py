@@ -75,17 +75,18 @@ def bare_pool_seconds(settings: Settings, n_jobs: int, workers: int) -> float:
 def bare_event_seconds(settings: Settings, n_jobs: int) -> float:
     """As many materialization events as the backfill wrote, yielded by one run that does nothing else."""
 
-    @dg.op(out={})  # type: ignore[untyped-decorator]
+    @dg.op
     def write_events(context: dg.OpExecutionContext) -> None:
         for number in range(n_jobs):
             context.log_event(dg.AssetMaterialization("bare", partition=f"k{number}", metadata={"n_models": 1}))
 
-    @dg.job(executor_def=dg.in_process_executor)  # type: ignore[untyped-decorator]
+    @dg.job(executor_def=dg.in_process_executor)
     def events() -> None:
         write_events()
 
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     with open_instance(settings.output) as instance, measured() as watch:
-        assert events.execute_in_process(instance=instance).success
+        assert events.execute_in_process(instance=instance, run_config=quiet).success
     return watch.seconds
 
 
@@ -109,9 +110,10 @@ def measure(output: Path, n_jobs: int, workers: int, limit_seconds: float, per_r
     with open_instance(settings.output) as instance:
         done = len(instance.get_materialized_partitions(dg.AssetKey("symbol_models")))
     assert (status, done) == ("COMPLETED_SUCCESS", n_jobs), (status, done)
+    store = sum(path.stat().st_size for path in (output / ".dagster").rglob("*") if path.is_file())
     pool, events = bare_pool_seconds(settings, n_jobs, workers), bare_event_seconds(settings, n_jobs)
     bound = pool + EVENT_FACTOR * events + DAEMON_SECONDS
-    return {"jobs": n_jobs, "runs": n_runs, "backfill": seconds, "bare pool": pool, "bare events": events, "bound": bound}
+    return {"jobs": n_jobs, "runs": n_runs, "backfill": seconds, "bare pool": pool, "bare events": events, "bound": bound, "store": store}
 
 
 def main() -> None:
@@ -122,7 +124,7 @@ def main() -> None:
     parser.add_argument("--limit-seconds", type=float, default=3600.0)
     parser.add_argument("--storage", help="address of a PostgreSQL database; default: SQLite")
     arguments = parser.parse_args()
-    print(f"{'jobs':>6} {'runs':>5} {'backfill s':>11} {'bare pool s':>12} {'bare events s':>14} {'bound s':>8}")
+    print(f"{'jobs':>6} {'runs':>5} {'backfill s':>11} {'bare pool s':>12} {'bare events s':>14} {'bound s':>8} {'store MB':>9}")
     for n_jobs in arguments.n_jobs:
         output = Path(tempfile.mkdtemp(prefix="backfill-"))
         if arguments.storage:
@@ -134,7 +136,8 @@ def main() -> None:
         finally:
             shutil.rmtree(output, ignore_errors=True)
         print(
-            f"{row['jobs']:>6.0f} {row['runs']:>5.0f} {row['backfill']:>11.1f} {row['bare pool']:>12.1f} {row['bare events']:>14.1f} {row['bound']:>8.1f}",
+            f"{row['jobs']:>6.0f} {row['runs']:>5.0f} {row['backfill']:>11.1f} {row['bare pool']:>12.1f} {row['bare events']:>14.1f} {row['bound']:>8.1f} "
+            f"{row['store'] / 1e6:>9.1f}",
             flush=True,
         )
 

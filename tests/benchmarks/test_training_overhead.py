@@ -1,8 +1,8 @@
 """What the trainer costs beyond the fits themselves: the same fits, scores' predictions and saves in a bare loop, in one process, one thread.
 
 Beyond the bare loop a model costs its rows' gathering and digest, its cuts, its score with an interval, its out-of-sample predictions, its card and
-an atomic folder: about 3 ms, whatever the fit. The families of the shipped configuration together stay within the stated ratio; a Ridge fit
-alone, 2 ms since thread pools are looked up once a process, cannot, and is held to the stated milliseconds.
+an atomic folder: 3 to 4 ms, a little more after a large fit has emptied the caches. The families of the shipped configuration together stay
+within the stated ratio. A Ridge fit alone, 2 ms since thread pools are looked up once a process, cannot.
 
 Run with `-s` to see the figures beside the bounds that the project states; the test itself fails at twice these.
 """
@@ -15,6 +15,7 @@ import pytest
 from config.schema import Config
 from resources.worker_pool import single_threaded
 from tests.panels import REGRESSION_TARGET, Planted, make_panel, symbol_job
+from training_assets.content_key import seed_of
 from training_assets.contracts import Stage, TrainingJob
 from training_assets.families.base import FitRequest
 from training_assets.families.registry import FAMILIES
@@ -42,8 +43,11 @@ def _bare_family(panel: Panel, jobs: list[TrainingJob], family_name: str, folder
         fold = oos_fold(rows, panel.holdout_start_code, config.training.oos_fraction, horizon, config.splits, "bench")
         window, scored = scored_part(rows, fold, config.splits, "bench")
         final = fit_window(rows, rows.usable, config.splits, "bench")
+        # Early stopping makes fits of other seeds longer or shorter.
+        seed = seed_of(config.seed, job.job_id, family_name)
         first, last = (
-            FitRequest(rows.sample(cut.train), rows.sample(cut.inner), panel.target_infos[0].task_type, 1, dict(family.defaults), 0) for cut in (window, final)
+            FitRequest(rows.sample(cut.train), rows.sample(cut.inner), panel.target_infos[0].task_type, 1, dict(family.defaults), seed)
+            for cut in (window, final)
         )
         place = folder / str(job.symbol)
         place.mkdir(parents=True)

@@ -1,7 +1,5 @@
 """The CPU stage on a real Ray cluster on this machine: the same models as on processes, and a worker that is killed costs a retry and not a result."""
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -15,10 +13,9 @@ from resources.artifact_store import write_value
 from resources.ray_pool import run_tasks_on_ray
 from resources.worker_pool import WorkerError
 from tests.panels import REGRESSION_TARGET, make_panel, symbol_job
-from tests.tiny_families import OneWeight, fit_one_weight, tiny
+from tests.tiny_families import die_on_the_first_fit, tiny
 from tests.unit.resources.test_worker_pool import prepare, prepare_badly, prepare_dying, task, threads
 from training_assets.contracts import Stage
-from training_assets.families.base import FitRequest
 from training_assets.trainer import train_jobs
 
 
@@ -27,15 +24,6 @@ def cluster() -> Iterator[None]:
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", object_store_memory=80_000_000)
     yield
     ray.shutdown()
-
-
-def die_on_the_first_fit(folder: Path, request: FitRequest) -> OneWeight:
-    """Kills its own process the first time that any fit is asked for."""
-    mark = folder / "died"
-    if not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return fit_one_weight(request)
 
 
 def test_every_item_comes_back_once_and_errors_name_their_own_item(cluster: None) -> None:

@@ -128,13 +128,13 @@ def test_the_bytes_of_a_stacked_net_do_not_depend_on_its_neighbours(name: str, t
         replace(_quick(TaskType.REGRESSION, n_rows, seed), hyperparameters={**QUICK, "epochs": 4, "patience": 1})
         for seed, n_rows in enumerate((400, 250, 900, 613, 401))
     ]
-    whole = [_saved(model, tmp_path / f"whole{place}") for place, model in enumerate(many(requests))]
+    whole = [_bytes_of(model, tmp_path / f"whole{place}") for place, model in enumerate(many(requests))]
     for group in ((0,), (2, 1), (4, 3, 0)):
         models = many([requests[place] for place in group])
-        assert [_saved(model, tmp_path / f"{group}{place}") for place, model in zip(group, models, strict=True)] == [whole[place] for place in group]
+        assert [_bytes_of(model, tmp_path / f"{group}{place}") for place, model in zip(group, models, strict=True)] == [whole[place] for place in group]
 
 
-def _saved(model: FittedModel, folder: Path) -> dict[str, bytes]:
+def _bytes_of(model: FittedModel, folder: Path) -> dict[str, bytes]:
     folder.mkdir()
     model.save(folder)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
