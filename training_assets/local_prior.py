@@ -62,8 +62,10 @@ def local_prior_rows(rows: JobRows, positions: NDArray[np.int64], predictions: N
     order = np.argsort(positions, kind="stable")
     ascending, predicted = positions[order], predictions[order].astype(np.float64)
     edges = np.r_[0, np.flatnonzero(np.diff(rows.starts[ascending])) + 1, ascending.size].tolist()
-    found = [_scores(rows, ascending[a:b], predicted[a:b], task_type, horizon_bars) for a, b in pairwise(edges) if b - a >= MIN_ROWS]
-    scores = [one for one in found if one is not None]
+    found = [_residuals(rows, ascending[a:b], predicted[a:b], task_type) for a, b in pairwise(edges) if b - a >= MIN_ROWS]
+    symbols = [one for one in found if one is not None]
+    shared = _shared_weights(symbols)
+    scores = [one.scores(shared, 2 * horizon_bars) for one in symbols]
     if not scores:
         return math.inf
     # One number for the panel: how much more, or less, scores vary by chance than independent rows of these weights would.
@@ -74,20 +76,49 @@ def local_prior_rows(rows: JobRows, positions: NDArray[np.int64], predictions: N
     return math.inf if best == 0 else dispersion * float(PRIOR_ROWS_GRID[-best])
 
 
-def _scores(rows: JobRows, positions: NDArray[np.int64], predicted: FloatArray, task_type: TaskType, horizon_bars: int) -> _SymbolScores | None:
+@dataclass(frozen=True)
+class _Residuals:
+    """What the pooled model leaves of one symbol's rows, in units of its deviation.
+
+    `z` : shape (n_rows, n_features + 1). `weight`, `curvature`, `residual` : shape (n_rows,); the curvature is the loss's by raw score, times weight.
+    """
+
+    z: FloatArray
+    weight: FloatArray
+    curvature: FloatArray
+    residual: FloatArray
+
+    @property
+    def information(self) -> FloatArray:
+        return np.asarray((self.z * self.curvature[:, None]).T @ self.z)
+
+    @property
+    def score(self) -> FloatArray:
+        return np.asarray(self.z.T @ (self.weight * self.residual))
+
+    def scores(self, shared: FloatArray, n_lags: int) -> _SymbolScores:
+        """Scores left of the weights that all symbols share, along the eigenvectors of the information."""
+        information, directions = np.linalg.eigh(self.information)
+        told = information > 1e-6 * max(float(information[-1]), 1e-300)
+        left = self.weight * self.residual - self.curvature * (self.z @ shared)
+        of_row = (self.z @ directions[:, told]) * left[:, None]
+        return _SymbolScores(information[told], of_row.sum(axis=0) ** 2, _long_run_variance(of_row, n_lags))
+
+
+def _shared_weights(symbols: list[_Residuals]) -> FloatArray:
+    """Linear weights that all symbols' residuals have in common: what an early pooled model missed is no difference between symbols."""
+    information, score = sum(one.information for one in symbols), sum(one.score for one in symbols)
+    return np.asarray(np.linalg.lstsq(np.asarray(information), np.asarray(score), rcond=1e-6)[0] if symbols else np.zeros(0))
+
+
+def _residuals(rows: JobRows, positions: NDArray[np.int64], predicted: FloatArray, task_type: TaskType) -> _Residuals | None:
     z, weight = _standardised(rows.x[positions]), rows.weight[positions].astype(np.float64)
     residual = rows.y[positions].astype(np.float64) - predicted
-    if task_type is TaskType.REGRESSION:
-        curvature, noise = weight, float(weight @ residual**2 / weight.sum())
-    else:
+    if task_type is TaskType.BINARY_CLASSIFICATION:
         chance = np.clip(predicted, SMALLEST_PROBABILITY, 1.0 - SMALLEST_PROBABILITY)
-        curvature, noise = weight * chance * (1.0 - chance), 1.0
-    if noise <= 0.0:
-        return None
-    information, directions = np.linalg.eigh((z * curvature[:, None]).T @ z)
-    told = information > 1e-6 * max(float(information[-1]), 1e-300)
-    of_row = (z @ directions[:, told]) * (weight * residual / math.sqrt(noise))[:, None]
-    return _SymbolScores(information[told], of_row.sum(axis=0) ** 2, _long_run_variance(of_row, 2 * horizon_bars))
+        return _Residuals(z, weight, weight * chance * (1.0 - chance), residual)
+    noise = math.sqrt(float(weight @ residual**2 / weight.sum()))
+    return _Residuals(z, weight, weight, residual / noise) if noise > 0.0 else None
 
 
 def _long_run_variance(of_row: FloatArray, n_lags: int) -> FloatArray:

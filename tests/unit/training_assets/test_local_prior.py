@@ -73,6 +73,15 @@ def test_residuals_smaller_than_their_noise_allows_have_an_infinite_prior() -> N
     assert local_prior_rows(rows, positions, np.zeros(positions.size, np.float32), TaskType.REGRESSION, 1) == math.inf
 
 
+def test_what_a_pooled_model_misses_of_all_symbols_alike_is_no_difference_between_them() -> None:
+    """Were it one, the prior would be near 20 rows."""
+    panel = make_panel(20, 600, n_features=6, planted=Planted(1.0, 0.0, 3.0), horizon_bars=1, seed=3)
+    rows, positions = rows_of(panel, REGRESSION_TARGET)
+    found = local_prior_rows(rows, positions, np.zeros(positions.size, np.float32), TaskType.REGRESSION, 1)
+    assert found is not None
+    assert found > panel.holdout_start_code
+
+
 def test_a_binary_label_gives_a_prior_and_several_classes_none() -> None:
     panel = make_panel(30, 600, planted=Planted(0.0, 1.0, 2.0), horizon_bars=1)
     rows, positions = rows_of(panel, BINARY_TARGET)
