@@ -21,13 +21,17 @@ from training_assets.sensors import training_plan_sensor
 
 
 def make_definitions(settings: Settings, loggers: Mapping[str, dg.LoggerDefinition] | None = None) -> dg.Definitions:
-    """Assets, checks, jobs, sensors and resources under these settings; `loggers` beside Dagster's own, for runs in the command's process."""
+    """Assets, checks, jobs, sensors and resources under these settings; `loggers` beside Dagster's own, for runs in the command's process.
+
+    Steps run in the run's own process: they follow one another, what is parallel is inside them, and a process a step would cost seconds of imports each.
+    """
     return dg.Definitions(
         assets=[*training_assets_of(settings), *routing_assets_of(settings), routing_report],
         asset_checks=[*TRAINING_CHECKS, *CHECKS],
         jobs=[*TRAINING_JOBS, *JOBS],
         sensors=[new_market_data_sensor, training_plan_sensor],
         resources=resources_of(settings),
+        executor=dg.in_process_executor,
         loggers=loggers,
     )
 

@@ -17,6 +17,8 @@ from training_assets.panel.panel import Bars
 from training_assets.plan_reader import plan_slices, read_master_plan
 from training_assets.stage_work import leakage_lock_of
 
+N_SHOWN = 50
+
 
 @dg.asset_check(asset=market_bars, blocking=True, description="Schema, ranges, order and coverage of the bars, by Great Expectations.")
 def bars_quality(market_bars: Bars) -> dg.AssetCheckResult:
@@ -47,10 +49,20 @@ def make_leakage_check(slices: dg.AssetSpec, training_type: TrainingType) -> dg.
         config = settings.load()
         verdicts = {key: leakage_lock_of(plan[key].job, audit, config) for key in keys if key in plan}
         shut = {key: list(reasons) for key, (is_open, reasons) in verdicts.items() if not is_open}
-        severity = dg.AssetCheckSeverity.WARN if len(shut) < len(keys) else dg.AssetCheckSeverity.ERROR
-        return dg.AssetCheckResult(passed=not shut, severity=severity, metadata={"n_partitions": len(keys), "shut": dg.MetadataValue.json(shut)})
+        return dg.AssetCheckResult(
+            passed=not shut,
+            severity=dg.AssetCheckSeverity.WARN if len(shut) < len(keys) else dg.AssetCheckSeverity.ERROR,
+            description=f"{len(shut)} of {len(keys)} partitions must not be fitted" if shut else None,
+            metadata={"n_partitions": len(keys), "n_shut": len(shut), **_shut_table(shut)},
+        )
 
     return leakage
+
+
+def _shut_table(shut: dict[str, list[str]]) -> dict[str, dg.MetadataValue]:
+    """The first refused partitions with their findings in words, a row each; nothing where none is refused."""
+    rows = [dg.TableRecord({"partition": key, "finding": reason}) for key, reasons in list(shut.items())[:N_SHOWN] for reason in reasons]
+    return {"findings": dg.MetadataValue.table(rows)} if rows else {}
 
 
 target_leakage = make_leakage_check(target_plan, TrainingType.CROSS_SECTIONAL)

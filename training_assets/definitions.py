@@ -37,5 +37,6 @@ def defs() -> dg.Definitions:
         asset_checks=list(CHECKS),
         jobs=list(JOBS),
         sensors=[training_plan_sensor],
+        executor=dg.in_process_executor,
         resources=resources_of(settings),
     )

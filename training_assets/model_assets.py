@@ -7,7 +7,7 @@ Events are yielded one a partition with data version and provenance, since a ran
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from training_assets.assets import CODE_VERSION, OWNERS, PANEL_PATH, fresh_for, 
 from training_assets.contracts import Stage, TrainingPlan, TrainingType
 from training_assets.outcomes import JobOutcome
 from training_assets.panel.panel import Panel
+from training_assets.partitions import DATA_VERSION_TAG
 from training_assets.plan_reader import PlanSlice, plan_slices, read_master_plan
 from training_assets.stage_work import failure_line, first_score, score_table, stage_work
 from training_assets.trainer import train_blends, train_jobs
@@ -66,11 +67,11 @@ def _train(
     slices = plan_slices(inputs.plan, TrainingType.CROSS_SECTIONAL if pooled else TrainingType.SYMBOL_SPECIFIC)
     keys = [key for key in context.partition_keys if not run.only or key in run.only]
     work = stage_work(slices, keys, inputs.audit, inputs.config, stage, families=tuple(run.families), blends=blends)
-    asset = context.assets_def.key
+    asset, read = context.assets_def.key, _versions_read(context)
     failed = {key: "; ".join(reasons) for key, reasons in work.refused.items()}
     for key in work.idle:
         yield dg.AssetMaterialization(
-            asset, partition=key, metadata={"n_models": 0, "note": "nothing to train at this stage"}, tags=_tags(slices[key], slices_of, "")
+            asset, partition=key, metadata={"n_models": 0, "note": "nothing to train at this stage"}, tags=_tags(slices[key], slices_of, "", read)
         )
     train = train_blends if blends else train_jobs
     workers = inputs.config.resources.workers or os.cpu_count() or 1
@@ -79,7 +80,8 @@ def _train(
         key = work.keys_by_job[outcome.job_id]
         context.log.info(f"{asset.to_user_string()} {done}/{len(work.slices)}: {key}, {len(outcome.models)} models, {outcome.seconds:.1f} s")
         if outcome.models:
-            yield dg.AssetMaterialization(asset, partition=key, metadata=_outcome_metadata(outcome), tags=_tags(slices[key], slices_of, _version(outcome)))
+            tags = _tags(slices[key], slices_of, _version(outcome), read)
+            yield dg.AssetMaterialization(asset, partition=key, metadata=_outcome_metadata(outcome), tags=tags)
         else:
             failed[key] = "; ".join(failure_line(failure) for failure in outcome.failures) or "no model"
     if failed:
@@ -93,14 +95,30 @@ def _version(outcome: JobOutcome) -> str:
     return content_version(" ".join(sorted(model.content_key for model in outcome.models)))
 
 
-def _tags(item: PlanSlice, slices_of: str, version: str) -> dict[str, str]:
+def _tags(item: PlanSlice, slices_of: str, version: str, read: Mapping[str, str]) -> dict[str, str]:
     """Provenance that Dagster writes itself for other assets, so that staleness is true for these too."""
     return {
+        **read,
         "dagster/data_version": version or item.version,
         "dagster/data_version_is_user_provided": "true",
         "dagster/code_version": CODE_VERSION,
         f"dagster/input_data_version/{slices_of}": item.version,
     }
+
+
+def _versions_read(context: dg.AssetExecutionContext) -> dict[str, str]:
+    """Tags that say which version and event of each dependency this run reads; of one that was never materialized here, none.
+
+    Of a partitioned dependency the pointer alone counts: Dagster looks for events of the partition after it.
+    """
+    tags = {}
+    for dependency in sorted(dep.asset_key.to_user_string() for spec in context.assets_def.specs for dep in spec.deps):
+        records = context.instance.fetch_materializations(dg.AssetKey(dependency), limit=1).records
+        written = records[0].asset_materialization if records else None
+        if written is not None:
+            tags[f"dagster/input_event_pointer/{dependency}"] = str(records[0].storage_id)
+            tags[f"dagster/input_data_version/{dependency}"] = (written.tags or {}).get(DATA_VERSION_TAG, "")
+    return tags
 
 
 def _outcome_metadata(outcome: JobOutcome) -> dict[str, Any]:

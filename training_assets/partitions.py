@@ -66,8 +66,11 @@ def publish_plan(instance: DagsterInstance, plan: TrainingPlan, symbols: Sequenc
         slices = plan_slices(plan, kind)
         recorded = _recorded_versions(instance, dg.AssetKey(asset), list(slices))
         for key, item in slices.items():
-            if recorded.get(key) != item.version:
-                instance.report_runless_asset_event(_slice_event(asset, item))
+            if recorded.get(key) == item.version:
+                continue
+            if key in recorded:  # what made models of it stale; of an asset that no run of ours makes, Dagster looks at observations for that
+                instance.report_runless_asset_event(dg.AssetObservation(asset, partition=key, tags=_version_tags(item)))
+            instance.report_runless_asset_event(_slice_event(asset, item))
     return changes
 
 
@@ -87,8 +90,11 @@ def _slice_event(asset: str, item: PlanSlice) -> dg.AssetMaterialization:
         "reason": job.reason,
         "job_id": job.job_id,
     }
-    tags = {DATA_VERSION_TAG: item.version, f"{DATA_VERSION_TAG}_is_user_provided": "true"}
-    return dg.AssetMaterialization(asset, partition=item.key, metadata=metadata, tags=tags)
+    return dg.AssetMaterialization(asset, partition=item.key, metadata=metadata, tags=_version_tags(item))
+
+
+def _version_tags(item: PlanSlice) -> dict[str, str]:
+    return {DATA_VERSION_TAG: item.version, f"{DATA_VERSION_TAG}_is_user_provided": "true"}
 
 
 def trained_versions(instance: DagsterInstance, asset: str, slices: str, keys: Sequence[str]) -> dict[str, str]:

@@ -1,22 +1,20 @@
-"""The UI as a person meets it: the graph loads in a real browser, and a materialization launched there succeeds."""
+"""The UI as a person meets it: the graph, a plan and its route picture, a backfill of one target's pairs, and a leak with its reason in words."""
 
-import json
 import os
 import re
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from resources.instance import HOME_VARIABLE, open_instance
 from resources.settings import Settings
+from tests.dagster.leaking_world import FINDING
+from tests.dagster.served import ask, served
+from tests.pipeline.command import SYMBOLS, write_config, write_market
+from training_assets.model_assets import AUDIT_PATH
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = [
@@ -29,60 +27,29 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-ROOT = Path(__file__).parent.parent.parent
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def ask(url: str, query: str) -> dict[str, object]:
-    request = urllib.request.Request(f"{url}/graphql", json.dumps({"query": query}).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return dict(json.loads(answer.read())["data"])
-
-
-def wait_until_loaded(url: str, server: subprocess.Popen[bytes], log: Path, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert server.poll() is None, log.read_text(errors="replace")[-3000:]
-        try:
-            if "plan_only" in json.dumps(ask(url, "{repositoriesOrError {... on RepositoryConnection {nodes {jobs {name}}}}}")):
-                return
-        except OSError:
-            pass
-        time.sleep(1)
-    raise AssertionError(f"the UI did not come up in {seconds} s: {log.read_text(errors='replace')[-3000:]}")
+TARGET = "volatility_rise_5d"
+PICTURES = os.environ.get("SWITCHYARD_UI_PICTURES")
+"""A folder for pictures of the pages, for a person to look at; none are taken where it is not set."""
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A running `dagster dev` over an empty output folder, as `switchyard ui` starts it; its address and the folder."""
-    output = tmp_path_factory.mktemp("ui")
-    with open_instance(output):
-        pass
-    port = free_port()
-    environment = {**os.environ, **Settings(output_dir=str(output)).environment(), HOME_VARIABLE: str(output / ".dagster"), "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "-w", str(ROOT / "workspace.yaml")]
-    log = output / "server.log"
-    with log.open("wb") as file:
-        server = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment, cwd=ROOT, start_new_session=True)
-        try:
-            wait_until_loaded(f"http://127.0.0.1:{port}", server, log)
-            yield f"http://127.0.0.1:{port}", output
-        finally:
-            os.killpg(server.pid, signal.SIGINT)
-            try:
-                server.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                os.killpg(server.pid, signal.SIGKILL)
-                server.wait(timeout=30)
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The command's tiny market, so that a plan takes seconds."""
+    root = tmp_path_factory.mktemp("ui")
+    write_market(root / "bars")
+    write_config(root / "config")
+    (root / "out").mkdir()
+    return Settings(config_dir=str(root / "config"), output_dir=str(root / "out"), overrides=["data.source=directory", f"data.path={root / 'bars'}"])
 
 
 @pytest.fixture(scope="module")
-def page(site: tuple[str, Path]) -> Iterator[Page]:
+def url(settings: Settings) -> Iterator[str]:
+    with served(settings) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def page(url: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         opened = browser.new_page(viewport={"width": 1600, "height": 1000})
@@ -91,26 +58,84 @@ def page(site: tuple[str, Path]) -> Iterator[Page]:
         browser.close()
 
 
-def test_the_graph_loads_and_shows_every_group(page: Page, site: tuple[str, Path]) -> None:
-    url, _ = site
+def picture(page: Page, name: str) -> None:
+    if PICTURES:
+        page.wait_for_timeout(1_000)
+        page.screenshot(path=Path(PICTURES) / f"{name}.png")
+
+
+def runs_ended(url: str, n_runs: int, seconds: float = 150) -> list[dict[str, str]]:
+    """Wait until there are at least this many runs and all have ended; newest first."""
+    deadline, runs = time.monotonic() + seconds, []
+    while time.monotonic() < deadline:
+        runs = ask(url, "{runsOrError {... on Runs {results {runId status jobName}}}}")["runsOrError"]["results"]
+        if len(runs) >= n_runs and all(run["status"] in ("SUCCESS", "FAILURE", "CANCELED") for run in runs):
+            return runs
+        time.sleep(0.5)
+    raise AssertionError(f"{n_runs} runs have not ended after {seconds} s: {runs}")
+
+
+def click(page: Page, words: str) -> None:
+    page.get_by_role("button").filter(has_text=re.compile(words)).first.click()
+
+
+def test_the_graph_loads_and_shows_every_group(page: Page, url: str) -> None:
     page.goto(f"{url}/asset-groups")
     for group in ("market", "evidence", "routing", "plan", "models", "report"):
         page.get_by_text(re.compile(rf"^{group}$")).first.wait_for()
+    picture(page, "graph")
 
 
-def test_a_materialization_launched_in_the_browser_succeeds(page: Page, site: tuple[str, Path]) -> None:
-    url, output = site
-    page.goto(f"{url}/assets/market_bars")
-    page.get_by_role("button").filter(has_text=re.compile("^Materialize$")).first.click()
-    deadline = time.monotonic() + 120
-    runs: list[dict[str, str]] = []
-    while time.monotonic() < deadline:
-        answer = ask(url, "{runsOrError {... on Runs {results {runId status}}}}")
-        runs = answer["runsOrError"]["results"]  # type: ignore[index]
-        if runs and runs[0]["status"] in ("SUCCESS", "FAILURE", "CANCELED"):
-            break
-        time.sleep(1)
-    assert [run["status"] for run in runs] == ["SUCCESS"]
-    assert (output / "panel" / "bars" / "bars.json").exists()
-    page.goto(f"{url}/assets/market_bars")
-    page.get_by_text("5 symbols").first.wait_for()
+def test_a_plan_launched_in_the_browser_succeeds_and_shows_its_routes(page: Page, url: str, settings: Settings) -> None:
+    page.goto(f"{url}/locations/switchyard/jobs/plan_only")
+    click(page, "^Materialize all$")
+    assert [run["status"] for run in runs_ended(url, 1)] == ["SUCCESS"]
+    assert (settings.plan_folder / "master_training_plan.json").exists()
+    page.goto(f"{url}/assets/routing_plan")
+    picture(page, "routing_plan")
+    page.get_by_text("BOTH_PASSED (6)").first.wait_for()
+    page.get_by_text("[Show Markdown]").first.click()
+    page.locator("img[alt*='routes by target and symbol']").first.wait_for()
+    picture(page, "route_picture")
+
+
+def test_a_backfill_of_one_targets_pairs_launched_in_the_browser_trains_them_alone(page: Page, url: str) -> None:
+    page.goto(f"{url}/assets/symbol_models")
+    click(page, "^Materialize")
+    page.get_by_text("Select a partition or create one").first.click()
+    page.get_by_placeholder("Filter partitions").fill(TARGET)
+    page.get_by_text(re.compile("^Select all")).first.click()
+    page.keyboard.press("Escape")
+    picture(page, "backfill")
+    click(page, "^Launch backfill$")
+    deadline, found = time.monotonic() + 150, []
+    while time.monotonic() < deadline and not (found and found[0]["status"].startswith(("COMPLETED", "FAILED"))):
+        query = "{partitionBackfillsOrError {... on PartitionBackfills {results {id status partitionNames}}}}"
+        found = ask(url, query)["partitionBackfillsOrError"]["results"]
+        time.sleep(0.5)
+    (backfill,) = found
+    assert (backfill["status"], sorted(backfill["partitionNames"])) == ("COMPLETED_SUCCESS", [f"{TARGET}|{symbol}" for symbol in SYMBOLS])
+    page.goto(f"{url}/assets/symbol_models?view=partitions")
+    page.get_by_text("Materialized (3)").first.wait_for()
+    page.get_by_text("Missing (3)").first.wait_for()
+    page.get_by_text(f"{TARGET}|AAA").first.click()
+    page.get_by_text("best_score").first.wait_for()
+    picture(page, "partitions")
+
+
+def test_a_leak_found_after_the_plan_is_refused_and_its_reason_is_there_in_words(page: Page, url: str, settings: Settings) -> None:
+    path = settings.output / AUDIT_PATH
+    audit = pd.read_parquet(path)
+    leak = {"target": None, "symbol": "BBB", "feature": None, "detector": "symbol_copy", "status": "BLOCKED", "accepted": False, "message": FINDING}
+    pd.concat([audit, pd.DataFrame([{**audit.iloc[0].to_dict(), **leak}])], ignore_index=True).to_parquet(path)
+    n_runs = len(runs_ended(url, 1))
+    query = "mutation($p: ExecutionParams!) {launchRun(executionParams: $p) {__typename ... on PythonError {message}}}"
+    selector = {"repositoryLocationName": "switchyard", "repositoryName": "__repository__", "jobName": "train_pairs_cpu"}
+    tags = {"tags": [{"key": "dagster/partition", "value": f"{TARGET}|BBB"}]}
+    answer = ask(url, query, p={"selector": selector, "mode": "default", "runConfigData": {}, "executionMetadata": tags})
+    assert answer["launchRun"]["__typename"] == "LaunchRunSuccess", answer
+    assert runs_ended(url, n_runs + 1)[0]["status"] == "FAILURE"
+    page.goto(f"{url}/assets/pair_plan?view=checks")
+    page.get_by_text("Failed").first.wait_for()
+    page.get_by_text(f"LEAKAGE: symbol_copy: {FINDING}").first.wait_for()
+    picture(page, "leakage")

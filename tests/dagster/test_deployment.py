@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from docs.deploy_sizes import FIT_SECONDS, size_of, table
 from resources.settings import Settings
 from routing_assets.definitions import make_definitions
 from tests.dagster.served import ROOT
@@ -55,3 +56,14 @@ def test_no_secret_stands_in_a_deployment_file() -> None:
         text = (ROOT / name).read_text(encoding="utf-8").lower()
         assert "password=" not in text
         assert "secret_key" not in text
+
+
+def test_the_documented_sizes_are_those_that_the_formula_gives() -> None:
+    assert table() in (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+
+
+def test_sizes_grow_with_the_jobs_and_hours_shrink_with_the_cores() -> None:
+    small, large = size_of(1_000), size_of(1_000_000)
+    assert (large.n_runs, large.n_rows) == (10_000, 1_000 * small.n_rows)
+    assert large.hours(2) > large.hours(16) > large.hours(512) > small.hours(512)
+    assert small.hours(2) * 3600 > 1_000 * FIT_SECONDS / 2

@@ -5,79 +5,28 @@ through Dagster's own GraphQL and daemons; the launcher alone is one that execut
 """
 
 import json
-import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 import pandas as pd
 import pytest
-from dagster._core.instance_for_test import instance_for_test
-from dagster._core.remote_origin import InProcessCodeLocationOrigin
-from dagster._core.test_utils import InProcessTestWorkspaceLoadTarget
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._daemon.asset_daemon import AssetDaemon
 from dagster._daemon.backfill import execute_backfill_iteration
 from dagster._daemon.sensor import execute_sensor_iteration
-from dagster_graphql.test.utils import execute_dagster_graphql
 
 from resources.settings import Settings
 from routing_assets.training_plan_files import write_training_plan
 from tests.dagster.leaking_world import CLEAN, FINDING, LEAKING, trained_symbols, write_world
+from tests.dagster.site import LOGGER, Site, site_over
 from tests.dagster.test_partitions_and_sensors import PANEL, pairs, plan_of
 from tests.pipeline.command import switchyard, write_config, write_market
 from training_assets.model_assets import AUDIT_PATH
 from training_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, publish_plan
 from training_assets.plan_reader import read_master_plan
 
-LOGGER = logging.getLogger("dagster.test")
 BOTH = {RANGE_START_TAG: CLEAN, RANGE_END_TAG: LEAKING}
-
-
-@dataclass(frozen=True)
-class Site:
-    """A running code location on an instance of its own, with the leaking world under it."""
-
-    settings: Settings
-    instance: dg.DagsterInstance
-    workspace: WorkspaceProcessContext
-
-    def ask(self, query: str, **variables: object) -> dict[str, object]:
-        result = execute_dagster_graphql(self.workspace.create_request_context(), query, variables)
-        assert not result.errors, result.errors
-        return dict(result.data)
-
-    def select(self, job: str, *assets: str) -> dict[str, object]:
-        context = self.workspace.create_request_context()
-        (location,) = context.code_locations
-        (name,) = location.get_repositories()
-        chosen = {"assetSelection": [{"path": [asset]} for asset in assets], "assetCheckSelection": []} if assets else {}
-        return {"repositoryLocationName": location.name, "repositoryName": name, "jobName": job, **chosen}
-
-    def launch(self, selector: dict[str, object], tags: dict[str, str]) -> None:
-        listed = [{"key": key, "value": value} for key, value in tags.items()]
-        params = {"selector": selector, "mode": "default", "executionMetadata": {"tags": listed}, "runConfigData": {}}
-        answer = self.ask("mutation($p: ExecutionParams!) {launchRun(executionParams: $p) {__typename ... on PythonError {message}}}", p=params)
-        assert answer["launchRun"]["__typename"] == "LaunchRunSuccess", answer
-
-    def backfill(self, *keys: str) -> None:
-        params = {"assetSelection": [{"path": ["symbol_models"]}], "partitionNames": list(keys)}
-        query = "mutation($p: LaunchBackfillParams!) {launchPartitionBackfill(backfillParams: $p) {__typename ... on PythonError {message}}}"
-        answer = self.ask(query, p=params)
-        assert answer["launchPartitionBackfill"]["__typename"] == "LaunchBackfillSuccess", answer
-        list(execute_backfill_iteration(self.workspace, LOGGER))
-
-    def start_sensor(self, name: str) -> None:
-        (location,) = self.workspace.create_request_context().code_locations
-        (repository,) = location.get_repositories().values()
-        self.instance.start_sensor(repository.get_sensor(name))
-
-    def said(self) -> str:
-        """Everything the logs of all runs hold."""
-        records = [record for run in self.instance.get_runs() for record in self.instance.all_logs(run.run_id)]
-        return "\n".join(f"{record.message} {record.dagster_event}" for record in records)
 
 
 @pytest.fixture
@@ -85,13 +34,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     settings = write_world(str(tmp_path))
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
-    origin = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="routing_assets.definitions"))
-    with (
-        instance_for_test(synchronous_run_launcher=True, synchronous_run_coordinator=True) as instance,
-        WorkspaceProcessContext(instance, InProcessTestWorkspaceLoadTarget(origin)) as workspace,
-    ):
-        publish_plan(instance, read_master_plan(settings.plan_folder), PANEL.symbols)
-        yield Site(settings, instance, workspace)
+    with site_over(settings) as made:
+        publish_plan(made.instance, read_master_plan(settings.plan_folder), PANEL.symbols)
+        yield made
 
 
 def launch_model_alone(site: Site) -> None:

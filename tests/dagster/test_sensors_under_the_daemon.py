@@ -183,7 +183,7 @@ def test_five_hundred_files_at_once_are_one_plan(watched: Watch, tmp_path: Path)
 
 
 @market
-@pytest.mark.parametrize("point", ["RUN_IDS_RESERVED", "RUN_CREATED", "RUN_LAUNCHED"])
+@pytest.mark.parametrize("point", ["RUN_IDS_RESERVED", "RUN_LAUNCHED"])
 def test_a_crash_of_the_daemon_on_its_way_neither_loses_nor_doubles_a_plan(watched: Watch, tmp_path: Path, point: str) -> None:
     write_bars(tmp_path / "bars" / "A.parquet", 50)
     watched.look()
@@ -212,7 +212,7 @@ def test_a_cursor_lost_after_its_request_asks_for_the_same_run_and_not_another(w
 
 
 @plans
-@pytest.mark.parametrize("point", ["RUN_IDS_RESERVED", "RUN_CREATED", "RUN_LAUNCHED"])
+@pytest.mark.parametrize("point", ["RUN_IDS_RESERVED", "RUN_LAUNCHED"])
 def test_a_crash_among_the_requests_of_a_plan_neither_loses_nor_doubles_a_job(watched: Watch, settings: Settings, point: str) -> None:
     write_training_plan(plan_of(*pairs("S000", "S001", "S002")), settings.plan_folder, ())
     watched.look(crash_at=point)
