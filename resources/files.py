@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 MAX_NAME_BYTES = 180
 # What a killed writer may leave: never read, and cleared by the next command that writes there.
@@ -28,11 +28,6 @@ def encode_name(name: str) -> str:
         digest = hashlib.sha256(name.encode()).hexdigest()[:16]
         encoded = f"{encoded[: MAX_NAME_BYTES - 17]}~{digest}"
     return encoded
-
-
-def decode_name(encoded: str) -> str:
-    """The text that `encode_name` was given, for names it did not shorten."""
-    return "" if encoded == "%" else unquote(encoded)
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:

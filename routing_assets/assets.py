@@ -10,8 +10,9 @@ from config.load import config_hash
 from resources.artifact_store import PATH_KEY, content_version, read_value
 from resources.provenance import git_commit
 from resources.settings import Settings
-from routing_assets.candidates import build_candidates, feature_sets
+from routing_assets.candidates import build_candidates
 from routing_assets.candidates_table import candidates_hash, read_candidates, write_candidates
+from routing_assets.feature_sets import feature_sets
 from routing_assets.pictures import forest_plot_svg, picture_markdown, route_map_svg
 from routing_assets.plan_documents import read_routing_plan, write_routing_plan
 from routing_assets.plan_inputs import state_feature_sets

@@ -3,7 +3,6 @@
 Belongs here: joining scores, stability, leakage and feature sets into the table. Does not: how any of them is computed, or any decision.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,25 +15,14 @@ from numpy.typing import NDArray
 from config.schema import Config
 from routing_assets.candidates_table import candidates_from_table
 from routing_assets.contracts import CANDIDATE_COLUMNS, CANDIDATE_SCHEMA, Candidates, Mode
+from routing_assets.feature_sets import feature_set_id, feature_sets
 from routing_assets.screening import TargetScores, score_targets
-from routing_assets.selection import selected_features
 from routing_assets.significance import candidate_q_values
 from training_assets.leakage.status import allowed_features, side_statuses, unsafe_features
 from training_assets.panel.panel import Panel
 from training_assets.uncertainty import ScoreTable
 
 _STABILITY_FIELDS = ("stability", "stability_score", "stability_ci_low", "mean_overlap", "std_overlap", "mean_tau", "std_tau", "n_snapshots")
-
-
-def feature_sets(panel: Panel, selection: pd.DataFrame, audit: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """The final feature list of each target: selected on all rows before the holdout, less what the audit quarantines."""
-    targets = tuple(dict.fromkeys(selection["target"]))
-    return {target: allowed_features(audit, target, selected_features(selection, target)) for target in targets}
-
-
-def feature_set_id(features: Sequence[str]) -> str:
-    """Content address of an ordered feature list, 12 hexadecimal digits."""
-    return hashlib.sha256("\n".join(features).encode()).hexdigest()[:12]
 
 
 def build_candidates(panel: Panel, selection: pd.DataFrame, audit: pd.DataFrame, stability: pd.DataFrame, config: Config) -> Candidates:

@@ -6,13 +6,13 @@ Belongs here: fetching what the report stands on and writing its three forms. Do
 import dagster as dg
 import pandas as pd
 
-from resources.artifact_store import content_version, write_value
+from resources.artifact_store import content_version
 from resources.files import write_atomically
 from resources.settings import Settings
 from routing_assets.assets import CANDIDATES_PATH, ROUTING_PLAN_PATH, routing_plan
 from routing_assets.candidates_table import read_candidates
 from routing_assets.plan_documents import read_routing_plan
-from routing_assets.report import build_report
+from routing_assets.report import build_report, report_bytes
 from routing_assets.report_html import report_html
 from routing_assets.report_markdown import report_markdown
 from training_assets.assets import CODE_VERSION, OWNERS
@@ -37,7 +37,7 @@ def routing_report(
         settings.load(),
     )
     place = settings.output / REPORT_PATH
-    write_value(place.with_suffix(".parquet"), report.table)
+    write_atomically(place.with_suffix(".parquet"), report_bytes(report))
     write_atomically(place.with_suffix(".md"), report_markdown(report))
     write_atomically(place.with_suffix(".html"), report_html(report))
     return dg.MaterializeResult(

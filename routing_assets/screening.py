@@ -343,12 +343,6 @@ def _standardised_sides(panel: Panel, ridge: RidgePredictions) -> SidePrediction
     )
 
 
-def _segments(panel: Panel, rows: NDArray[np.int64], folds: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """A number for each row's (symbol, fold), and how many there are."""
-    n_folds = int(folds.max()) + 1 if folds.size else 1
-    return panel.symbol_codes[rows].astype(np.int64) * n_folds + folds, len(panel.symbols) * n_folds
-
-
 def in_training_units(predictions: Floats, centres: Floats, sizes: Floats) -> Floats:
     """Deviations from the mean prediction over the training rows, in units of its spread there; zero where there is no spread, NaN stays."""
     return np.asarray((predictions - centres) / np.where(sizes > 0, sizes, np.inf))

@@ -3,18 +3,16 @@
 Belongs here: the plan's content and the consumers' filters. Does not: its files (`training_plan_files`), or fitting (`training_assets`).
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-import orjson
-
 from config.sections.base import TaskType
 from config.sections.training import TrainingConfig
 from routing_assets.contracts import Candidates, Mode, RoutingPlan
+from routing_assets.feature_sets import feature_set_id
 from routing_assets.plan_documents import SCHEMA_VERSION, PlanError, collector_paused
 from routing_assets.plan_inputs import horizons_by_target, with_further_inputs
 from training_assets.contracts import Route, Stage, TrainingJob, TrainingPlan, TrainingType
@@ -148,11 +146,6 @@ def summarise(jobs: Iterable[TrainingJob], n_blocked: int, n_without_family: int
         "total_blocked": n_blocked,
         "total_without_family": n_without_family,
     }
-
-
-def feature_set_id(features: tuple[str, ...]) -> str:
-    """Content id of a list of features, in order."""
-    return f"fs-{hashlib.sha256(orjson.dumps(features)).hexdigest()[:12]}"
 
 
 def _target_jobs(

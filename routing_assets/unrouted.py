@@ -12,9 +12,9 @@ from config.load import config_hash
 from config.schema import Config
 from config.sections.base import LeakageStatus
 from resources.provenance import git_commit
-from routing_assets.candidates import feature_sets
 from routing_assets.candidates_table import candidates_from_table, candidates_hash
 from routing_assets.contracts import Candidates, Mode, RoutingPlan, SignalState
+from routing_assets.feature_sets import feature_sets
 from routing_assets.plan_documents import SCHEMA_VERSION
 from routing_assets.plan_inputs import state_feature_sets
 from routing_assets.training_plan import make_training_plan

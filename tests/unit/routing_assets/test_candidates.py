@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from config.load import load_config
-from routing_assets.candidates import build_candidates, feature_set_id, feature_sets
+from routing_assets.candidates import build_candidates
 from routing_assets.candidates_table import candidates_bytes
 from routing_assets.contracts import CANDIDATE_COLUMNS, Candidates
+from routing_assets.feature_sets import feature_set_id, feature_sets
 from routing_assets.ranking import rank_targets
 from routing_assets.selection import select_features
 from routing_assets.stability import measure_stability
