@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from config.sections.base import TaskType
-from training_assets.contracts import Route, Stage, TrainingJob, TrainingType
+from routing_assets.training_plan import training_plan_document
+from training_assets.contracts import Route, Stage, TrainingJob, TrainingPlan, TrainingType
 from training_assets.panel.panel import FeatureInfo, Panel, TargetInfo
+from training_assets.plan_reader import content_hash
 
 DAY_NS = 86_400_000_000_000
 REGRESSION_TARGET = "value_3b"
@@ -104,3 +106,19 @@ def _symbol_block(
     ends = np.full(times.size, -1)
     ends[:-horizon_bars] = times[horizon_bars:]
     return times, features, values, ends
+
+
+def plan_of(panel: Panel, *jobs: TrainingJob) -> TrainingPlan:
+    """A training plan that holds these jobs and its own true id."""
+    metadata = {
+        "schema_version": "1",
+        "data_hash": panel.data_hash,
+        "routing_plan_id": "r",
+        "dev_mode": False,
+        "total_jobs": len(jobs),
+        "run_id": "x",
+        "model_families": [],
+    }
+    summary = {"by_route": {}, "by_type": {}, "by_priority": {}, "total_blocked": 0, "total_without_family": 0}
+    plan = TrainingPlan(metadata, jobs, summary)
+    return TrainingPlan({**metadata, "plan_id": content_hash(training_plan_document(plan))}, jobs, summary)

@@ -11,29 +11,18 @@ from dagster._core.test_utils import create_run_for_test
 
 from resources.settings import Settings
 from routing_assets.sensors import new_market_data_sensor
-from routing_assets.training_plan import training_plan_document
 from routing_assets.training_plan_files import write_training_plan
+from tests import panels
 from tests.panels import REGRESSION_TARGET, make_panel, symbol_job
 from training_assets.contracts import TrainingJob, TrainingPlan
 from training_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, publish_plan, range_tags, sync_partitions, wanted_keys
-from training_assets.plan_reader import content_hash
 from training_assets.sensors import training_plan_sensor
 
 PANEL = make_panel(n_symbols=4, n_bars=60)
 
 
 def plan_of(*jobs: TrainingJob) -> TrainingPlan:
-    metadata = {
-        "schema_version": "1",
-        "data_hash": PANEL.data_hash,
-        "routing_plan_id": "r",
-        "dev_mode": False,
-        "total_jobs": len(jobs),
-        "run_id": "x",
-        "model_families": [],
-    }
-    summary = {"by_route": {}, "by_type": {}, "by_priority": {}, "total_blocked": 0, "total_without_family": 0}
-    return TrainingPlan({**metadata, "plan_id": content_hash(training_plan_document(TrainingPlan(metadata, jobs, summary)))}, jobs, summary)
+    return panels.plan_of(PANEL, *jobs)
 
 
 def pairs(*symbols: str) -> list[TrainingJob]:

@@ -10,11 +10,12 @@ import pytest
 from config.schema import Config
 from routing_assets.training_plan import training_plan_document
 from routing_assets.training_plan_files import write_training_plan
+from tests import panels
 from tests.panels import BINARY_TARGET, REGRESSION_TARGET, make_panel, symbol_job
 from training_assets.contracts import Route, Stage, TrainingJob, TrainingPlan, TrainingType
 from training_assets.outcomes import FamilyFailure
 from training_assets.plan_changes import blend_requests, changed_keys, parse_cursor, slice_versions, training_requests
-from training_assets.plan_reader import MASTER_PLAN_FILE, TrainingPlanError, content_hash, plan_slices, read_master_plan, with_families
+from training_assets.plan_reader import MASTER_PLAN_FILE, TrainingPlanError, plan_slices, read_master_plan, with_families
 from training_assets.stage_work import failure_line, stage_work
 
 READ_COLUMNS = ("target", "symbol", "feature", "detector", "statistic", "threshold", "status", "accepted", "message")  # what the lock reads of an audit
@@ -22,18 +23,7 @@ PANEL = make_panel(n_symbols=3, n_bars=60)
 
 
 def plan_of(*jobs: TrainingJob) -> TrainingPlan:
-    metadata = {
-        "schema_version": "1",
-        "data_hash": PANEL.data_hash,
-        "routing_plan_id": "r",
-        "dev_mode": False,
-        "total_jobs": len(jobs),
-        "run_id": "x",
-        "model_families": [],
-    }
-    summary = {"by_route": {}, "by_type": {}, "by_priority": {}, "total_blocked": 0, "total_without_family": 0}
-    plan = TrainingPlan(metadata, jobs, summary)
-    return TrainingPlan({**metadata, "plan_id": content_hash(training_plan_document(plan))}, jobs, summary)
+    return panels.plan_of(PANEL, *jobs)
 
 
 def pair(symbol: str = "S000", target: str = REGRESSION_TARGET, families: tuple[str, ...] = ("Ridge",), route: Route = Route.SYMBOL_SPECIFIC) -> TrainingJob:
