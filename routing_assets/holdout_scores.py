@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from config.schema import Config
 from routing_assets.contracts import Candidates
-from routing_assets.screening import SidePredictions, TreeSides, contributions_where_known, predict_holdout
+from routing_assets.screening import TreeSides, contributions_where_known, predict_holdout
+from routing_assets.sides import SidePredictions
 from training_assets.contributions import Contributions
 from training_assets.metrics import METRIC_NAMES, SCORE_NULLS
 from training_assets.panel.panel import Panel, TargetInfo

@@ -201,7 +201,7 @@ class _SymbolSums:
     """Gram sums of one symbol: cumulative by stage for training, by stage for validation.
 
     `gram` (n_stages, p, p), `cross` (n_stages, p, n_columns): of [features, 1]; validation sums of stage j hold the rows that entered
-    training at j and lie after the window of j - 1. `squares` (n_stages, n_columns) are the validation label squares.
+    training at j and lie after the window of j - 1.
     """
 
     gram: NDArray[np.floating]

@@ -1,8 +1,7 @@
 """The scoring cascade: closed-form ridge for every pair, small boosted trees for what survives or is audited.
 
-Belongs here: which rows and pairs are fitted by which screen, how predictions of several families become one, and the scores of the
-pooled, local and blended sides on the same rows. Does not: the fits (`ridge_screen`, `gbm_screen`), statistics
-(`training_assets.metrics`), or decisions.
+Belongs here: which rows and pairs are fitted by which screen, and the scores of the pooled, local and blended sides on the same rows. Does not:
+the fits (`ridge_screen`, `gbm_screen`), how predictions of several families become one (`sides`), statistics (`training_assets.metrics`), or decisions.
 
 A side's score is that of the equal-weight mean of its families' standardised predictions, so no family is picked after the fact. A pair that
 the closed form refuses (p above `scoring.screen_max_p`) keeps its closed-form score; since a reported p below that bound then needs the
@@ -21,6 +20,7 @@ from config.sections.base import TaskType
 from resources.worker_pool import default_workers
 from routing_assets.gbm_screen import GbmAnswer, GbmItem, GbmSetting, run_items
 from routing_assets.ridge_screen import RidgePredictions, nested_stages, ridge_predictions
+from routing_assets.sides import SidePredictions, Trees, standardised_sides, with_trees
 from training_assets.contributions import Contributions, centred_contributions
 from training_assets.metrics import METRIC_NAMES, SCORE_NULLS, score_pooled
 from training_assets.panel.panel import Panel, TargetInfo
@@ -31,25 +31,6 @@ Floats = NDArray[np.float64]
 
 # Predictions of as many targets are held together as keep their rows below this; the rest follow.
 MAX_ROWS_AT_ONCE = 20_000_000
-
-
-@dataclass(frozen=True)
-class SidePredictions:
-    """Out-of-sample predictions of one target, all on the same rows.
-
-    `rows` : shape (n,), panel rows, symbol after symbol, time ascending; `folds` (n,). `pooled_everywhere` is comparable across symbols, in units of its
-    spread in the fold. `pooled`, `local` and `blended` are deviations from the mean prediction over the symbol's own training rows, in
-    units of their spread there. All shape (n, n_columns), NaN where there is no model. `label_centres` (n, n_columns) are label means over
-    training rows.
-    """
-
-    rows: NDArray[np.int64]
-    folds: NDArray[np.int64]
-    pooled_everywhere: Floats
-    pooled: Floats
-    local: Floats
-    blended: Floats
-    label_centres: Floats
 
 
 @dataclass(frozen=True)
@@ -96,7 +77,7 @@ def _score_some(panel: Panel, features: Mapping[str, Sequence[str]], folds: Mapp
     for names in _groups(panel, features):
         codes = panel.feature_codes(tuple(features[names[0]]))
         for name, ridge in _ridge_of_group(panel, names, codes, folds[names[0]], config).items():
-            sides[name] = _standardised_sides(panel, ridge)
+            sides[name] = standardised_sides(ridge)
     screened = {name: _screen(panel, name, side, config) for name, side in sides.items()}
     answers = _fit_trees(panel, screened, features, folds, config)
     for name, screen in screened.items():
@@ -149,13 +130,13 @@ def _final_scores(panel: Panel, name: str, sides: SidePredictions, screen: _Scre
 
 
 def _with_answers(panel: Panel, sides: SidePredictions, answers: Sequence[GbmAnswer]) -> SidePredictions:
-    pooled, local = _Trees.none(sides), _Trees.none(sides)
+    pooled, local = Trees.none(sides), Trees.none(sides)
     for answer in answers:
         into = pooled if answer.item.symbol is None else local
         place = np.searchsorted(sides.rows, answer.rows)
         into.predictions[place], into.centres[place], into.sizes[place] = answer.predictions, answer.centres, answer.sizes
     has_pooled = any(answer.item.symbol is None for answer in answers)
-    return _with_trees(sides, pooled if has_pooled else None, local)
+    return with_trees(sides, pooled if has_pooled else None, local)
 
 
 @dataclass(frozen=True)
@@ -188,7 +169,7 @@ def predict_holdout(
         # Walk-forward windows are nested: the earlier ones choose penalties and strengths for the last, as they do for each other.
         folds = (*earlier, last) if earlier[0].train_after_from is None else (last,)
         for name, ridge in _ridge_of_group(panel, names, codes, folds, config).items():
-            sides = _standardised_sides(panel, _of_stage(ridge, len(folds) - 1))
+            sides = standardised_sides(_of_stage(ridge, len(folds) - 1))
             items = [GbmItem(name, None, 0)] * trees[name].pooled + [GbmItem(name, int(symbol), None) for symbol in np.flatnonzero(trees[name].local)]
             setting = GbmSetting(config, {name: (last,)}, {name: codes})
             answers = list(run_items(panel, setting, items, config.resources.workers or default_workers()))
@@ -329,81 +310,6 @@ def _paired_difference(
     scores, influence, used = combine_segments(one, segments, symbols, n_symbols)
     together = 1.0 - (1.0 - config.scoring.confidence) / max(int(np.isfinite(scores).sum()), 1)
     return table_from_influence(scores, influence, used, symbols, n_symbols, horizon_bars, 0.0, together, config.scoring.hac_horizons)
-
-
-def _standardised_sides(panel: Panel, ridge: RidgePredictions) -> SidePredictions:
-    n_stages = int(ridge.stages.max()) + 1 if ridge.stages.size else 1
-
-    def deviations(kind: str) -> Floats:
-        return in_training_units(getattr(ridge, kind).astype(float), getattr(ridge, f"{kind}_centres"), getattr(ridge, f"{kind}_sizes"))
-
-    everywhere = _scaled(_less_fold_mean(ridge.pooled.astype(float), ridge.stages), ridge.stages, n_stages)
-    return SidePredictions(
-        ridge.rows, ridge.stages, everywhere, deviations("pooled"), deviations("local"), deviations("blended"), ridge.label_centres.astype(float)
-    )
-
-
-def in_training_units(predictions: Floats, centres: Floats, sizes: Floats) -> Floats:
-    """Deviations from the mean prediction over the training rows, in units of its spread there; zero where there is no spread, NaN stays."""
-    return np.asarray((predictions - centres) / np.where(sizes > 0, sizes, np.inf))
-
-
-def _scaled(deviations: Floats, segments: NDArray[np.int64], n_segments: int) -> Floats:
-    """Deviations in units of their root mean square in the segment (about zero, so that the centre stays); NaN stays."""
-    known = np.isfinite(deviations).all(axis=1)
-    inside = segments[known]
-    counts = np.maximum(np.bincount(inside, minlength=n_segments), 1)
-    size = np.sqrt(np.bincount(inside, weights=(deviations[known] ** 2).mean(axis=1), minlength=n_segments) / counts)
-    out = np.full(deviations.shape, np.nan)
-    out[known] = deviations[known] / np.where(size > 0, size, 1.0)[inside][:, None]
-    return out
-
-
-def _less_fold_mean(values: Floats, folds: NDArray[np.int64]) -> Floats:
-    out = values.copy()
-    for fold in np.unique(folds):
-        part = folds == fold
-        out[part] -= np.nanmean(values[part], axis=0) if np.isfinite(values[part]).any() else 0.0
-    return out
-
-
-@dataclass(frozen=True)
-class _Trees:
-    """Predictions of boosted trees on the sides' rows, their means and sizes over each symbol's training rows; (n, n_columns), NaN where not fitted."""
-
-    predictions: Floats
-    centres: Floats
-    sizes: Floats
-
-    @classmethod
-    def none(cls, sides: SidePredictions) -> "_Trees":
-        return cls(*(np.full(sides.pooled.shape, np.nan) for _ in range(3)))
-
-
-def _with_trees(sides: SidePredictions, pooled: _Trees | None, local: _Trees) -> SidePredictions:
-    own = _mean_of_known(sides.local, in_training_units(local.predictions, local.centres, local.sizes))
-    if pooled is None:
-        return replace(sides, local=own)
-    within = in_training_units(pooled.predictions, pooled.centres, pooled.sizes)
-    n_folds = int(sides.folds.max()) + 1 if sides.folds.size else 1
-    everywhere = _scaled(_less_fold_mean(pooled.predictions, sides.folds), sides.folds, n_folds)
-    return replace(
-        sides,
-        pooled_everywhere=_mean_of_known(sides.pooled_everywhere, everywhere),
-        pooled=_mean_of_known(sides.pooled, within),
-        local=own,
-        blended=_mean_of_known(sides.blended, within),
-    )
-
-
-def _mean_of_known(first: Floats, second: Floats) -> Floats:
-    """The mean where both are known, else the first. Means of unlike predictions are smaller than either; one factor for the whole target mends that."""
-    both = np.isfinite(second) & np.isfinite(first)
-    mean = 0.5 * (first[both] + second[both])
-    size = np.sqrt((mean**2).mean()) if mean.size else 0.0
-    joined = first.copy()
-    joined[both] = mean * (np.sqrt((first[both] ** 2).mean()) / size if size > 0 else 1.0)
-    return joined
 
 
 def _flat(info: TargetInfo, predictions: Floats) -> Floats:
