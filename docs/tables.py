@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from docs.blocks import TABLE
-from routing_assets.gates import GATES
+from routing_assets.decisions.gates import GATES
 from training_assets.families.registry import FAMILIES
 from training_assets.leakage.registry import DETECTORS
 from training_assets.panel.features.registry import FEATURES

@@ -14,10 +14,11 @@ import pandas as pd
 
 from config.load import PACKAGED_CONFIG_DIR, load_config, validate_config
 from config.schema import Config
-from routing_assets import comparison, policy
-from routing_assets import explain as explaining
-from routing_assets.candidates_table import read_candidates
 from routing_assets.contracts import Candidates, Decisions
+from routing_assets.decisions import explain as explaining
+from routing_assets.decisions import policy
+from routing_assets.evidence.candidates_table import read_candidates
+from routing_assets.plans import comparison
 from training_assets.leakage.audit import audit_leakage
 from training_assets.model_store import CARD_FILE, LoadedModel, ModelError, model_folder
 from training_assets.model_store import load_model as load_model_folder
@@ -114,10 +115,10 @@ def find_candidates(loaded: LoadedPanel) -> Candidates:
 
     Nothing of the holdout is read. The same panel and settings give the same table.
     """
-    from routing_assets.candidates import build_candidates
-    from routing_assets.ranking import rank_targets
-    from routing_assets.selection import select_features
-    from routing_assets.stability import measure_stability
+    from routing_assets.evidence.candidates import build_candidates
+    from routing_assets.evidence.ranking import rank_targets
+    from routing_assets.evidence.selection import select_features
+    from routing_assets.evidence.stability import measure_stability
 
     panel, config = loaded.panel, loaded.config
     ranking = rank_targets(panel, config)

@@ -10,20 +10,20 @@ from config.load import config_hash
 from resources.artifact_store import PATH_KEY, content_version, read_value
 from resources.provenance import git_commit
 from resources.settings import Settings
-from routing_assets.candidates import build_candidates
-from routing_assets.candidates_table import candidates_hash, read_candidates, write_candidates
-from routing_assets.feature_sets import feature_sets
-from routing_assets.pictures import forest_plot_svg, picture_markdown, route_map_svg
-from routing_assets.plan_documents import read_routing_plan, write_routing_plan
-from routing_assets.plan_inputs import state_feature_sets
-from routing_assets.plan_summary import decision_lines, plan_routes, pooled_scores, reasons_by_route, status_counts
-from routing_assets.policy import route_candidates
-from routing_assets.ranking import rank_targets
-from routing_assets.routing_plan import routing_plan as make_routing_plan
-from routing_assets.selection import select_features
-from routing_assets.stability import measure_stability
-from routing_assets.training_plan import make_training_plan
-from routing_assets.training_plan_files import write_training_plan
+from routing_assets.decisions.plan_documents import read_routing_plan, write_routing_plan
+from routing_assets.decisions.policy import route_candidates
+from routing_assets.decisions.routing_plan import routing_plan as make_routing_plan
+from routing_assets.evidence.candidates import build_candidates
+from routing_assets.evidence.candidates_table import candidates_hash, read_candidates, write_candidates
+from routing_assets.evidence.feature_sets import feature_sets
+from routing_assets.evidence.ranking import rank_targets
+from routing_assets.evidence.selection import select_features
+from routing_assets.evidence.stability import measure_stability
+from routing_assets.plans.plan_inputs import state_feature_sets
+from routing_assets.plans.training_plan import make_training_plan
+from routing_assets.plans.training_plan_files import write_training_plan
+from routing_assets.report.pictures import forest_plot_svg, picture_markdown, route_map_svg
+from routing_assets.report.plan_summary import decision_lines, plan_routes, pooled_scores, reasons_by_route, status_counts
 from training_assets.assets import CODE_VERSION, OWNERS, STORE
 from training_assets.families.registry import FAMILIES
 from training_assets.leakage.audit import audit_leakage

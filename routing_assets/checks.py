@@ -7,10 +7,10 @@ import dagster as dg
 
 from resources.settings import Settings
 from routing_assets.assets import CANDIDATES_PATH, ROUTING_PLAN_PATH, TRAINING_PLAN_PATH, routing_plan, training_plan
-from routing_assets.candidates_table import read_candidates
-from routing_assets.plan_consistency import plan_against_candidates, plan_against_routes
-from routing_assets.plan_documents import read_routing_plan
-from routing_assets.training_plan_files import load_training_plan
+from routing_assets.decisions.plan_documents import read_routing_plan
+from routing_assets.evidence.candidates_table import read_candidates
+from routing_assets.plans.plan_consistency import plan_against_candidates, plan_against_routes
+from routing_assets.plans.training_plan_files import load_training_plan
 
 
 @dg.asset_check(

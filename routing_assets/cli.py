@@ -1,7 +1,7 @@
 """The `switchyard` command: parses, hands over, and turns what happened into an exit status.
 
-Belongs here: the process boundary. Does not: what a command does (`cli_commands`, `cli_inspect`). The only place that catches everything, since a traceback
-reaches a user only with `--debug`.
+Belongs here: the process boundary. Does not: what a command does (`command.commands`, `command.inspection`). The only place that catches everything, since
+a traceback reaches a user only with `--debug`.
 """
 
 import argparse
@@ -16,14 +16,14 @@ from config.load import ConfigError
 from resources.artifact_store import ArtifactError
 from resources.market_data.records import DataError
 from resources.output_lock import OutputError
-from routing_assets.candidates_table import CandidatesError
-from routing_assets.cli_commands import CommandResult, plan, predict, run, train, ui, validate
-from routing_assets.cli_inspect import diff_plans, explain_pair, what_if_settings
-from routing_assets.cli_options import build_parser
-from routing_assets.cli_pipeline import RunError, UsageError
-from routing_assets.cli_prune import prune
-from routing_assets.cli_setup import completion, init
-from routing_assets.plan_documents import PlanError
+from routing_assets.command.commands import CommandResult, plan, predict, run, train, ui, validate
+from routing_assets.command.inspection import diff_plans, explain_pair, what_if_settings
+from routing_assets.command.options import build_parser
+from routing_assets.command.pipeline import RunError, UsageError
+from routing_assets.command.pruning import prune
+from routing_assets.command.setup_commands import completion, init
+from routing_assets.decisions.plan_documents import PlanError
+from routing_assets.evidence.candidates_table import CandidatesError
 from training_assets.model_store import ModelError
 from training_assets.panel.build import PanelError
 from training_assets.panel.targets.base import TargetError

@@ -10,11 +10,11 @@ from resources.artifact_store import content_version
 from resources.files import write_atomically
 from resources.settings import Settings
 from routing_assets.assets import CANDIDATES_PATH, ROUTING_PLAN_PATH, routing_plan
-from routing_assets.candidates_table import read_candidates
-from routing_assets.plan_documents import read_routing_plan
-from routing_assets.report import build_report, report_bytes
-from routing_assets.report_html import report_html
-from routing_assets.report_markdown import report_markdown
+from routing_assets.decisions.plan_documents import read_routing_plan
+from routing_assets.evidence.candidates_table import read_candidates
+from routing_assets.report.html_page import report_html
+from routing_assets.report.markdown_page import report_markdown
+from routing_assets.report.report import build_report, report_bytes
 from training_assets.assets import CODE_VERSION, OWNERS
 from training_assets.panel.panel import Panel
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from config.sections.base import TaskType
-from routing_assets.training_plan import training_plan_document
+from routing_assets.plans.training_plan import training_plan_document
 from training_assets.contracts import Route, Stage, TrainingJob, TrainingPlan, TrainingType
 from training_assets.panel.panel import FeatureInfo, Panel, TargetInfo
 from training_assets.plan_reader import content_hash

@@ -10,9 +10,9 @@ import pandas as pd
 
 from config.schema import Config
 from config.sections.base import TaskType
-from routing_assets.candidates import build_candidates
-from routing_assets.policy import decisions_table, route_candidates
-from routing_assets.stability import measure_stability
+from routing_assets.decisions.policy import decisions_table, route_candidates
+from routing_assets.evidence.candidates import build_candidates
+from routing_assets.evidence.stability import measure_stability
 from training_assets.leakage.status import AUDIT_COLUMNS
 from training_assets.panel.alignment import align_bars
 from training_assets.panel.build import build_panel

@@ -1,7 +1,7 @@
 """The training plan as training sees it: read closed, and cut into the slice of each partition.
 
 Belongs here: reading the master document and finding each partition's job in it. Does not: making a plan, or the places where one may lie
-(`routing_assets.training_plan`). Training takes its jobs from here and from nothing else.
+(`routing_assets.plans.training_plan`). Training takes its jobs from here and from nothing else.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """How uncertain a score is when labels overlap and symbols share their days.
 
 Belongs here: long-run variance of influence values, intervals, one-sided p-values, joining folds and clustering by time. Does not: scores
-themselves (`contributions`), or the correction for many tests (`routing_assets.significance`).
+themselves (`contributions`), or the correction for many tests (`routing_assets.evidence.significance`).
 
 Labels that overlap make contributions dependent over about one horizon, which a Bartlett-weighted (Newey-West) variance counts. Sources: Newey & West
 1987; Lazarus, Lewis, Stock & Watson 2018 for the t reference with few effective observations.

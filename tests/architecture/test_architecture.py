@@ -14,6 +14,7 @@ from config.schema import Config
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("config", "resources", "training_assets", "routing_assets")  # each may import itself and those before it
+ROUTING_ROOMS = ("evidence", "decisions", "plans", "report", "command")
 DAGSTER_MODULES = re.compile(r"(^|_)(assets|checks|sensors|partitions|jobs|definitions)$")
 HEAVY = ("torch", "lightgbm", "xgboost", "great_expectations", "ngboost", "ruptures", "sklearn", "talib", "plotly")
 # The command, the worker processes, and the call into a family: what a library raises there is that fit's failure and is recorded.
@@ -52,6 +53,19 @@ def test_imports_point_from_routing_to_training_to_resources_to_config() -> None
     assert faults == []
 
 
+def test_rooms_of_routing_import_only_rooms_before_them() -> None:
+    faults = []
+    for path in sorted((ROOT / "routing_assets").rglob("*.py")):
+        room = path.parent.name
+        if room not in ROUTING_ROOMS:
+            continue
+        for name, line in imported(ast.parse(path.read_text(encoding="utf-8"))):
+            parts = name.split(".")
+            if parts[0] == "routing_assets" and parts[1] in ROUTING_ROOMS and ROUTING_ROOMS.index(parts[1]) > ROUTING_ROOMS.index(room):
+                faults.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
+    assert faults == []
+
+
 def test_only_the_dagster_floor_imports_dagster() -> None:
     faults = []
     for path in sources():
@@ -72,7 +86,7 @@ def test_only_the_dagster_floor_imports_dagster() -> None:
 
 
 def domain_modules() -> list[str]:
-    return [module_name(path) for path in sources() if not is_floor(path) and not path.stem.startswith("cli")]
+    return [module_name(path) for path in sources() if not is_floor(path) and path.stem != "cli" and path.parent.name != "command"]
 
 
 def run_python(code: str) -> str:

@@ -20,7 +20,7 @@ from resources.instance import open_instance, run_job
 from resources.settings import Settings
 from resources.worker_pool import measured
 from routing_assets.definitions import make_definitions
-from routing_assets.training_plan_files import write_training_plan
+from routing_assets.plans.training_plan_files import write_training_plan
 from tests.dagster.leaking_world import SAFE_ROW
 from tests.dagster.served import backfill_ended, launch_backfill, served
 from tests.dagster.test_partitions_and_sensors import plan_of

@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from config.sections.routing import RoutingConfig
-from routing_assets.candidates_table import candidates_from_table, parquet_bytes, read_candidates
 from routing_assets.contracts import CANDIDATE_SCHEMA
-from routing_assets.plan_documents import write_routing_plan
-from routing_assets.policy import decisions_table, route_candidates
-from routing_assets.routing_plan import routing_plan
+from routing_assets.decisions.plan_documents import write_routing_plan
+from routing_assets.decisions.policy import decisions_table, route_candidates
+from routing_assets.decisions.routing_plan import routing_plan
+from routing_assets.evidence.candidates_table import candidates_from_table, parquet_bytes, read_candidates
 
 FULL = os.environ.get("SWITCHYARD_BENCHMARK_FULL") == "1"
 ROUTE_SHAPE = (1_000, 999) if FULL else (50, 999)  # targets, symbols

@@ -4,7 +4,7 @@ import pandas as pd
 
 from resources.artifact_store import write_value
 from resources.settings import Settings
-from routing_assets.training_plan_files import write_training_plan
+from routing_assets.plans.training_plan_files import write_training_plan
 from tests.dagster.test_partitions_and_sensors import PANEL, key, pairs, plan_of
 from tests.panels import REGRESSION_TARGET, make_panel
 from training_assets.leakage.status import AUDIT_COLUMNS

@@ -10,7 +10,7 @@ import pytest
 
 from resources.artifact_store import write_value
 from resources.settings import Settings
-from routing_assets.training_plan_files import write_training_plan
+from routing_assets.plans.training_plan_files import write_training_plan
 from tests.dagster.leaking_world import SAFE_ROW
 from tests.dagster.site import Site, site_over
 from tests.dagster.test_partitions_and_sensors import plan_of

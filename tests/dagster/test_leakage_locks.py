@@ -17,7 +17,7 @@ from dagster._daemon.backfill import execute_backfill_iteration
 from dagster._daemon.sensor import execute_sensor_iteration
 
 from resources.settings import Settings
-from routing_assets.training_plan_files import write_training_plan
+from routing_assets.plans.training_plan_files import write_training_plan
 from tests.dagster.leaking_world import CLEAN, FINDING, LEAKING, trained_symbols, write_world
 from tests.dagster.site import LOGGER, Site, site_over
 from tests.dagster.test_partitions_and_sensors import PANEL, pairs, plan_of

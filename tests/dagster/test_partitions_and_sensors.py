@@ -10,8 +10,8 @@ import pytest
 from dagster._core.test_utils import create_run_for_test
 
 from resources.settings import Settings
+from routing_assets.plans.training_plan_files import write_training_plan
 from routing_assets.sensors import new_market_data_sensor
-from routing_assets.training_plan_files import write_training_plan
 from tests import panels
 from tests.panels import REGRESSION_TARGET, make_panel, symbol_job
 from training_assets.contracts import TrainingJob, TrainingPlan

@@ -13,7 +13,7 @@ from resources.retention import forget_runs, forgettable_runs
 from resources.settings import Settings
 from routing_assets.cli import main
 from routing_assets.definitions import make_definitions
-from routing_assets.training_plan_files import write_training_plan
+from routing_assets.plans.training_plan_files import write_training_plan
 from tests.dagster.leaking_world import CLEAN, LEAKING, trained_symbols, write_world
 from tests.dagster.test_partitions_and_sensors import PANEL, pairs, plan_of
 from training_assets.contracts import TrainingPlan

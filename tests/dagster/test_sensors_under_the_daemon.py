@@ -22,7 +22,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._daemon.sensor import execute_sensor_iteration
 
 from resources.settings import Settings
-from routing_assets.training_plan_files import write_training_plan
+from routing_assets.plans.training_plan_files import write_training_plan
 from tests.dagster.test_partitions_and_sensors import key, pairs, plan_of, write_bars
 
 LOGGER = logging.getLogger("dagster.test")

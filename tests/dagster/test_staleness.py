@@ -11,7 +11,7 @@ from dagster._core.loader import LoadingContextForTest
 from resources.instance import run_job
 from resources.settings import Settings
 from routing_assets.definitions import make_definitions
-from routing_assets.training_plan_files import write_training_plan
+from routing_assets.plans.training_plan_files import write_training_plan
 from tests.dagster.leaking_world import CLEAN, LEAKING, write_world
 from tests.dagster.test_partitions_and_sensors import PANEL, pairs, plan_of
 from training_assets.contracts import TrainingJob

@@ -15,7 +15,7 @@ from docs.blocks import BLOCK, DOCS, PAGES, ROOT, WIDTH, blocks_of, refreshed, r
 from docs.generate_configuration import PAGE, page
 from docs.pictures import asset_graph_svg
 from docs.tables import BUILDERS, with_tables
-from routing_assets.cli_options import build_parser
+from routing_assets.command.options import build_parser
 
 EVERY_PAGE = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md")])
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from config.load import ConfigError, known_keys, load_config, parse_yaml, validate_config
 from config.schema import Config
-from routing_assets.candidates_table import CandidatesError, candidates_from_table, read_candidates
 from routing_assets.contracts import CANDIDATE_COLUMNS, CANDIDATE_SCHEMA, MODES, VOCABULARIES
-from routing_assets.plan_documents import PlanError, read_routing_plan
-from routing_assets.training_plan_files import MASTER, load_training_plan
+from routing_assets.decisions.plan_documents import PlanError, read_routing_plan
+from routing_assets.evidence.candidates_table import CandidatesError, candidates_from_table, read_candidates
+from routing_assets.plans.training_plan_files import MASTER, load_training_plan
 from training_assets.plan_reader import TrainingPlanError, content_hash, read_master_plan
 
 

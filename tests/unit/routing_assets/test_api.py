@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from candidate_rows import candidates, local, pooled
 
 from config.load import ConfigError, load_config
-from routing_assets import api, policy
-from routing_assets.candidates_table import write_candidates
+from routing_assets import api
+from routing_assets.decisions import policy
+from routing_assets.evidence.candidates_table import write_candidates
+from tests.candidate_rows import candidates, local, pooled
 from training_assets.model_store import ModelError
 
 TABLE = candidates(pooled(), local("AAPL"), local("MSFT", score=0.60), local("IBM", q_value=0.5, p_value=0.4))

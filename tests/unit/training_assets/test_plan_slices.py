@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from config.schema import Config
-from routing_assets.training_plan import training_plan_document
-from routing_assets.training_plan_files import write_training_plan
+from routing_assets.plans.training_plan import training_plan_document
+from routing_assets.plans.training_plan_files import write_training_plan
 from tests import panels
 from tests.panels import BINARY_TARGET, REGRESSION_TARGET, make_panel, symbol_job
 from training_assets.contracts import Route, Stage, TrainingJob, TrainingPlan, TrainingType

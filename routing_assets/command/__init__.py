@@ -1,0 +1,1 @@
+"""The `switchyard` command, behind its front door `routing_assets.cli`."""

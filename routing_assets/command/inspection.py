@@ -1,0 +1,97 @@
+"""The commands that look at what is stored: explain, what-if, diff.
+
+Belongs here: reading stored tables and plans and asking the domain. Does not: running anything; no data is read.
+"""
+
+import argparse
+import difflib
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from config.load import load_config
+from config.schema import Config
+from resources.settings import Settings, resolve_config_dir
+from routing_assets.assets import CANDIDATES_PATH, ROUTING_PLAN_PATH
+from routing_assets.command.commands import CommandResult
+from routing_assets.command.options import settings_of
+from routing_assets.command.pipeline import UsageError
+from routing_assets.contracts import RoutingPlan
+from routing_assets.decisions.explain import explain
+from routing_assets.decisions.plan_documents import PlanError, read_routing_plan
+from routing_assets.decisions.policy import route_candidates
+from routing_assets.evidence.candidates_table import read_candidates
+from routing_assets.plans.comparison import diff, what_if
+from routing_assets.plans.training_plan_files import MASTER, load_training_plan
+
+
+def explain_pair(arguments: argparse.Namespace) -> CommandResult:
+    """Explain the route of a pair, or a target's pooled side, under the settings in use."""
+    settings = settings_of(arguments)
+    config = stored_or_given(settings)
+    candidates = read_candidates(settings.output / CANDIDATES_PATH)
+    target = _known(arguments.target, candidates.targets, "target")
+    symbol = None if arguments.symbol is None else _known(arguments.symbol, candidates.symbols, "symbol")
+    decisions = route_candidates(candidates, config.routing)
+    try:
+        explanation = explain(decisions, config.routing, target, symbol)
+    except KeyError as error:
+        raise UsageError(str(error.args[0])) from None
+    return CommandResult(explanation.text() + "\n", asdict(explanation))
+
+
+def what_if_settings(arguments: argparse.Namespace) -> CommandResult:
+    """Route the stored candidates under the settings given by --set, against those without."""
+    if not arguments.set:
+        raise UsageError("nothing to change; give settings with --set, for instance --set routing.significance.max_q=0.05")
+    settings = settings_of(arguments)
+    before = stored_or_given(settings.changed(overrides=[]))
+    after = stored_or_given(settings)
+    answer = what_if(read_candidates(settings.output / CANDIDATES_PATH), before.routing, after.routing)
+    moves = [{"before": old, "after": new, "pairs": count} for (old, new), count in sorted(answer.moves.items())]
+    return CommandResult(answer.text(arguments.limit) + "\n", {"moves": moves, "moved": answer.moved.to_pylist()})
+
+
+def diff_plans(arguments: argparse.Namespace) -> CommandResult:
+    """Compare two training plans, each named by its folder, its master document, or an output folder."""
+    folders = [_plan_folder(path) for path in (arguments.plan_a, arguments.plan_b)]
+    plans = [load_training_plan(folder, allow_no_jobs=True) for folder in folders]
+    answer = diff(plans[0], plans[1], *(_routing_beside(folder) for folder in folders))
+    document = {**asdict(answer), "differs": answer.differs}
+    return CommandResult(answer.text() + "\n", document, (), 1 if answer.differs else 0)
+
+
+def stored_or_given(settings: Settings) -> Config:
+    """The configuration of the output folder's last run with the overrides given now, or the one given where there was no run or it names a folder."""
+    remembered = settings.output / "settings.json"
+    if settings.config_dir is not None or not remembered.exists():
+        return settings.load()
+    stored = Settings.model_validate_json(remembered.read_bytes())
+    return load_config(resolve_config_dir(stored.config_dir), [*stored.overrides, *settings.overrides], {**stored.values, **settings.values})
+
+
+def _known(name: str, names: Iterable[str], kind: str) -> str:
+    """The name as it is spelled; targets match without regard to case."""
+    known = list(names)
+    folded = {item.casefold(): item for item in known}
+    if name in known:
+        return name
+    if kind == "target" and name.casefold() in folded:
+        return folded[name.casefold()]
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    hint = f"did you mean '{folded[close[0]]}'?" if close else f"there are {', '.join(known[:8])}{' ...' if len(known) > 8 else ''}"
+    raise UsageError(f"no {kind} '{name}' among the {len(known)} of the stored candidates; {hint}")
+
+
+def _plan_folder(path: Path) -> Path:
+    if path.is_file():
+        return path.parent
+    inside = path / "globals" / "training_plan"
+    return inside if not (path / MASTER).exists() and (inside / MASTER).exists() else path
+
+
+def _routing_beside(folder: Path) -> RoutingPlan | None:
+    try:
+        return read_routing_plan(folder.parent.parent / ROUTING_PLAN_PATH)
+    except PlanError:
+        return None

@@ -1,0 +1,349 @@
+"""The scoring cascade: closed-form ridge for every pair, small boosted trees for what survives or is audited.
+
+Belongs here: which rows and pairs are fitted by which screen, and the scores of the pooled, local and blended sides on the same rows. Does not:
+the fits (`ridge_screen`, `gbm_screen`), how predictions of several families become one (`sides`), statistics (`training_assets.metrics`), or decisions.
+
+A side's score is that of the equal-weight mean of its families' standardised predictions, so no family is picked after the fact. A pair that
+the closed form refuses (p above `scoring.screen_max_p`) keeps its closed-form score; since a reported p below that bound then needs the
+ensemble's own p to be below it, the cascade does not inflate the error rate.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from config.schema import Config
+from config.sections.base import TaskType
+from resources.worker_pool import default_workers
+from routing_assets.evidence.gbm_screen import GbmAnswer, GbmItem, GbmSetting, run_items
+from routing_assets.evidence.ridge_screen import RidgePredictions, nested_stages, ridge_predictions
+from routing_assets.evidence.sides import SidePredictions, Trees, standardised_sides, with_trees
+from training_assets.contributions import Contributions, centred_contributions
+from training_assets.metrics import METRIC_NAMES, SCORE_NULLS, score_pooled
+from training_assets.panel.panel import Panel, TargetInfo
+from training_assets.splits import Fold, make_folds
+from training_assets.uncertainty import ScoreTable, combine_segments, one_sided_bound, score_clustered_by_time, score_groups, table_from_influence
+
+Floats = NDArray[np.float64]
+
+# Predictions of as many targets are held together as keep their rows below this; the rest follow.
+MAX_ROWS_AT_ONCE = 20_000_000
+
+
+@dataclass(frozen=True)
+class TargetScores:
+    """Scores of one target's sides; tables of shape (n_symbols,), `cross_sectional` of shape (1,)."""
+
+    info: TargetInfo
+    cross_sectional_metric: str
+    symbol_metric: str
+    null: float
+    cross_sectional: ScoreTable
+    local_mean: ScoreTable  # (1,), the local models' mean score over all symbols
+    local: ScoreTable
+    pooled_on_symbol: ScoreTable
+    pooled_on_symbol_upper: Floats
+    blended: ScoreTable
+    local_minus_pooled: ScoreTable
+    gbm_fitted: NDArray[np.bool_]  # (n_symbols,), local trees fitted
+    gbm_failed: NDArray[np.bool_]
+    gbm_pooled: bool
+    audited: NDArray[np.bool_]  # (n_symbols,), carried through though refused
+    n_labelled: NDArray[np.int64]  # (n_symbols,), labelled rows before the holdout
+
+
+def score_targets(
+    panel: Panel, features: Mapping[str, Sequence[str]], config: Config, folds: Mapping[str, Sequence[Fold]] | None = None
+) -> Iterator[TargetScores]:
+    """Score every (target, symbol) pair out of sample.
+
+    Parameters
+    ----------
+    features : the features each target may use; its keys are the targets that are scored.
+    folds : folds by target; None makes those of `config.splits`, all before the holdout.
+    """
+    names = [name for name in panel.target_names if name in features]
+    folds_of = {name: tuple(folds[name]) if folds else target_folds_of(panel, name, features[name], config) for name in names}
+    at_once = max(1, MAX_ROWS_AT_ONCE // max(panel.n_rows, 1))
+    for start in range(0, len(names), at_once):
+        yield from _score_some(panel, {name: features[name] for name in names[start : start + at_once]}, folds_of, config)
+
+
+def _score_some(panel: Panel, features: Mapping[str, Sequence[str]], folds: Mapping[str, Sequence[Fold]], config: Config) -> Iterator[TargetScores]:
+    sides: dict[str, SidePredictions] = {}
+    for names in _groups(panel, features):
+        codes = panel.feature_codes(tuple(features[names[0]]))
+        for name, ridge in _ridge_of_group(panel, names, codes, folds[names[0]], config).items():
+            sides[name] = standardised_sides(ridge)
+    screened = {name: _screen(panel, name, side, config) for name, side in sides.items()}
+    answers = _fit_trees(panel, screened, features, folds, config)
+    for name, screen in screened.items():
+        yield _final_scores(panel, name, sides.pop(name), screen, answers.pop(name, []), config)
+
+
+@dataclass(frozen=True)
+class _Screened:
+    """What the closed form leaves open: its own tables, and which sides go on to boosted trees."""
+
+    tables: "_Tables"
+    pooled: bool
+    local: NDArray[np.bool_]
+    audited: NDArray[np.bool_]
+
+
+def _screen(panel: Panel, name: str, sides: SidePredictions, config: Config) -> _Screened:
+    tables = _tables(panel, panel.target_infos[panel.target_code(name)], sides, config)
+    bound, n_symbols = config.scoring.screen_max_p, len(panel.symbols)
+    with np.errstate(invalid="ignore"):
+        survives = tables.local.p_value <= bound
+    draw = np.random.default_rng([config.seed, panel.target_code(name), 5]).random(n_symbols)
+    audited = np.isfinite(tables.local.p_value) & ~survives & (draw < config.scoring.audit_fraction)
+    use_trees = "LightGBM" in config.scoring.families
+    pooled = use_trees and bool(np.nan_to_num(tables.cross_sectional.p_value[0], nan=1.0) <= bound or survives.any())
+    return _Screened(tables, pooled, (survives | audited) & use_trees, audited & use_trees)
+
+
+def _fit_trees(
+    panel: Panel, screened: Mapping[str, _Screened], features: Mapping[str, Sequence[str]], folds: Mapping[str, Sequence[Fold]], config: Config
+) -> dict[str, list[GbmAnswer]]:
+    items = []
+    for name, screen in screened.items():
+        items += [GbmItem(name, None, number) for number in range(len(folds[name]))] if screen.pooled else []
+        items += [GbmItem(name, int(symbol), None) for symbol in np.flatnonzero(screen.local)]
+    setting = GbmSetting(config, dict(folds), {name: panel.feature_codes(tuple(features[name])) for name in screened})
+    answers: dict[str, list[GbmAnswer]] = {}
+    for answer in run_items(panel, setting, items, config.resources.workers or default_workers()):
+        answers.setdefault(answer.item.target, []).append(answer)
+    return answers
+
+
+def _final_scores(panel: Panel, name: str, sides: SidePredictions, screen: _Screened, answers: Sequence[GbmAnswer], config: Config) -> TargetScores:
+    info = panel.target_infos[panel.target_code(name)]
+    tables = _tables(panel, info, _with_answers(panel, sides, answers), config) if answers else screen.tables
+    fitted = np.zeros(len(panel.symbols), bool)
+    fitted[[answer.item.symbol for answer in answers if answer.item.symbol is not None]] = True
+    has_pooled = any(answer.item.symbol is None for answer in answers)
+    return _assembled(panel, name, info, tables, fitted, screen.local & ~fitted, has_pooled, screen.audited)
+
+
+def _with_answers(panel: Panel, sides: SidePredictions, answers: Sequence[GbmAnswer]) -> SidePredictions:
+    pooled, local = Trees.none(sides), Trees.none(sides)
+    for answer in answers:
+        into = pooled if answer.item.symbol is None else local
+        place = np.searchsorted(sides.rows, answer.rows)
+        into.predictions[place], into.centres[place], into.sizes[place] = answer.predictions, answer.centres, answer.sizes
+    has_pooled = any(answer.item.symbol is None for answer in answers)
+    return with_trees(sides, pooled if has_pooled else None, local)
+
+
+@dataclass(frozen=True)
+class TreeSides:
+    """Which sides of a target boosted trees take part in; `local` has shape (n_symbols,)."""
+
+    pooled: bool
+    local: NDArray[np.bool_]
+
+
+def predict_holdout(
+    panel: Panel, features: Mapping[str, Sequence[str]], trees: Mapping[str, TreeSides], config: Config
+) -> Iterator[tuple[TargetInfo, SidePredictions]]:
+    """Predict every target's holdout by models of the time before it; for the routing report alone.
+
+    Parameters
+    ----------
+    features : the features each target may use, as for `score_targets`.
+    trees : which sides boosted trees take part in, by target. Given, not found here: the holdout must not choose its own models.
+
+    Yields
+    ------
+    A target and its sides' predictions on the labelled rows of the holdout, all of one fold.
+    """
+    n_times = panel.times_ns.size
+    for names in _groups(panel, features):
+        codes = panel.feature_codes(tuple(features[names[0]]))
+        earlier = target_folds_of(panel, names[0], features[names[0]], config)
+        last = Fold(panel.holdout_start_code, n_times, None, earlier[0].purge_codes)
+        # Walk-forward windows are nested: the earlier ones choose penalties and strengths for the last, as they do for each other.
+        folds = (*earlier, last) if earlier[0].train_after_from is None else (last,)
+        for name, ridge in _ridge_of_group(panel, names, codes, folds, config).items():
+            sides = standardised_sides(_of_stage(ridge, len(folds) - 1))
+            items = [GbmItem(name, None, 0)] * trees[name].pooled + [GbmItem(name, int(symbol), None) for symbol in np.flatnonzero(trees[name].local)]
+            setting = GbmSetting(config, {name: (last,)}, {name: codes})
+            answers = list(run_items(panel, setting, items, config.resources.workers or default_workers()))
+            yield panel.target_infos[panel.target_code(name)], _with_answers(panel, sides, answers)
+
+
+def _of_stage(ridge: RidgePredictions, stage: int) -> RidgePredictions:
+    """The rows of one stage, counted as stage 0."""
+    part = ridge.stages == stage
+    kinds = {field.name: getattr(ridge, field.name)[part] for field in fields(RidgePredictions) if field.name != "strengths"}
+    return replace(ridge, **{**kinds, "stages": kinds["stages"] - stage})
+
+
+def target_folds_of(panel: Panel, target: str, features: Sequence[str], config: Config) -> tuple[Fold, ...]:
+    """The folds a target is scored on before the holdout."""
+    info = panel.target_infos[panel.target_code(target)]
+    wanted = set(features)
+    lookback = max((one.lookback_bars + one.lag_bars for one in panel.feature_infos if one.name in wanted), default=0)
+    return make_folds(panel.holdout_start_code, info.horizon_bars, lookback, config.splits)
+
+
+def label_columns(panel: Panel, target: str) -> Floats:
+    """Shape (n_rows, n_columns): the label, or one indicator a class; NaN where missing."""
+    code = panel.target_code(target)
+    labels = np.asarray(panel.labels[code], np.float64)
+    info = panel.target_infos[code]
+    if info.task_type is not TaskType.MULTICLASS_CLASSIFICATION:
+        return np.asarray(labels[:, None])
+    indicators = (labels[:, None] == np.arange(len(info.classes))[None, :]).astype(float)
+    indicators[~np.isfinite(labels)] = np.nan
+    return np.asarray(indicators)
+
+
+def _groups(panel: Panel, features: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Targets that share features, horizon and missing labels share one set of Gram sums."""
+    groups: dict[tuple[object, ...], list[str]] = {}
+    for name in panel.target_names:
+        if name not in features:
+            continue
+        code = panel.target_code(name)
+        key = (tuple(features[name]), panel.target_infos[code].horizon_bars, hashlib.sha256(panel.label_end_codes[code].tobytes()).hexdigest())
+        groups.setdefault(key, []).append(name)
+    return list(groups.values())
+
+
+def _ridge_of_group(panel: Panel, names: Sequence[str], codes: NDArray[np.int64], folds: Sequence[Fold], config: Config) -> dict[str, RidgePredictions]:
+    columns = [label_columns(panel, name) for name in names]
+    ends = panel.label_end_codes[panel.target_code(names[0])]
+    nested = [folds] if all(fold.train_after_from is None for fold in folds) else [[fold] for fold in folds]
+    parts = []
+    for number, some in enumerate(nested):
+        stages = nested_stages(some, panel.time_codes, ends, config.splits.inner_fraction)
+        one = ridge_predictions(panel, np.hstack(columns), codes, stages, config.scoring.shrinkage_grid, config.splits.min_train_rows)
+        parts.append((one, number))
+    widths = np.cumsum([0, *(column.shape[1] for column in columns)])
+    return {name: _joined(parts, slice(widths[i], widths[i + 1])) for i, name in enumerate(names)}
+
+
+def _joined(parts: Sequence[tuple[RidgePredictions, int]], columns: slice) -> RidgePredictions:
+    """One target's columns, the passes of k-fold put back into row order."""
+    rows = np.concatenate([one.rows for one, _ in parts])
+    order = np.argsort(rows, kind="stable")
+    stages = np.concatenate([one.stages + number for one, number in parts])[order]
+    kinds = [field.name for field in fields(RidgePredictions) if field.name not in ("rows", "stages", "strengths")]
+    stack = {kind: np.concatenate([getattr(one, kind)[:, columns] for one, _ in parts])[order] for kind in kinds}
+    return RidgePredictions(rows[order], stages, **stack, strengths=parts[-1][0].strengths)
+
+
+@dataclass(frozen=True)
+class _Tables:
+    metric: str
+    cross_sectional: ScoreTable
+    local_mean: ScoreTable
+    local: ScoreTable
+    pooled: ScoreTable
+    pooled_upper: Floats
+    blended: ScoreTable
+    difference: ScoreTable
+
+
+def _tables(panel: Panel, info: TargetInfo, sides: SidePredictions, config: Config) -> _Tables:
+    labels = np.asarray(panel.labels[panel.target_code(info.name)], np.float64)[sides.rows]
+    symbols = panel.symbol_codes[sides.rows].astype(np.int64)
+    n_symbols, n_folds = len(panel.symbols), int(sides.folds.max()) + 1 if sides.folds.size else 1
+    segments = symbols * n_folds + sides.folds
+    scoring = config.scoring
+    null = SCORE_NULLS[info.task_type]
+
+    def parts_of(deviations: Floats) -> Contributions:
+        return contributions_where_known(info.task_type, deviations, labels, sides.label_centres, segments, n_symbols * n_folds)
+
+    def table_of(parts: Contributions) -> ScoreTable:
+        return score_groups(parts, segments, symbols, n_symbols, info.horizon_bars, null, scoring.confidence, scoring.hac_horizons)
+
+    pooled, local, blended = (parts_of(one) for one in (sides.pooled, sides.local, sides.blended))
+    known = np.isfinite(sides.pooled_everywhere).all(axis=1)
+    cross, metric = score_pooled(
+        info.task_type,
+        _flat(info, sides.pooled_everywhere[known]),
+        labels[known],
+        panel.time_codes[sides.rows][known],
+        sides.folds[known],
+        info.horizon_bars,
+        scoring.confidence,
+        scoring.hac_horizons,
+        scoring.min_symbols_per_timestamp,
+    )
+    if metric != "rank_ic_by_time":
+        # Ranks within a fold would centre on the fold's own means, where random walks score above chance (`centred_contributions`).
+        cross = score_clustered_by_time(pooled, segments, panel.time_codes[sides.rows], info.horizon_bars, null, scoring.confidence, scoring.hac_horizons)
+    pooled_table = table_of(pooled)
+    difference = _paired_difference(local, pooled, segments, symbols, n_symbols, info.horizon_bars, config)
+    local_mean = score_clustered_by_time(local, segments, panel.time_codes[sides.rows], info.horizon_bars, null, scoring.confidence, scoring.hac_horizons)
+    upper = one_sided_bound(pooled_table, config.routing.harmful_confidence)
+    return _Tables(metric, cross, local_mean, table_of(local), pooled_table, upper, table_of(blended), difference)
+
+
+def contributions_where_known(
+    task_type: TaskType, deviations: Floats, labels: Floats, label_centres: Floats, segments: NDArray[np.int64], n_segments: int
+) -> Contributions:
+    """Contributions of the rows that have a prediction; NaN on the others."""
+    known = np.isfinite(deviations).all(axis=1)
+    parts = centred_contributions(task_type, deviations[known], labels[known], label_centres[known], segments[known], n_segments)
+    influence = np.full(labels.size, np.nan)
+    influence[known] = parts.influence
+    return Contributions(parts.scores, influence, parts.counts)
+
+
+def _paired_difference(
+    local: Contributions, pooled: Contributions, segments: NDArray[np.int64], symbols: NDArray[np.int64], n_symbols: int, horizon_bars: int, config: Config
+) -> ScoreTable:
+    """Local minus pooled on the rows where both are scored, with the interval of the difference itself.
+
+    The intervals of a target's symbols hold together (Bonferroni): that the best of many differences is above zero says little.
+    """
+    both = np.isfinite(local.influence) & np.isfinite(pooled.influence)
+    one = Contributions(local.scores - pooled.scores, np.where(both, local.influence - pooled.influence, np.nan), local.counts)
+    scores, influence, used = combine_segments(one, segments, symbols, n_symbols)
+    together = 1.0 - (1.0 - config.scoring.confidence) / max(int(np.isfinite(scores).sum()), 1)
+    return table_from_influence(scores, influence, used, symbols, n_symbols, horizon_bars, 0.0, together, config.scoring.hac_horizons)
+
+
+def _flat(info: TargetInfo, predictions: Floats) -> Floats:
+    return predictions if info.task_type is TaskType.MULTICLASS_CLASSIFICATION else predictions[:, 0]
+
+
+def _assembled(
+    panel: Panel,
+    name: str,
+    info: TargetInfo,
+    final: _Tables,
+    fitted: NDArray[np.bool_],
+    failed: NDArray[np.bool_],
+    gbm_pooled: bool,
+    audited: NDArray[np.bool_],
+) -> TargetScores:
+    ends = panel.label_end_codes[panel.target_code(name)]
+    usable = (ends >= 0) & (ends < panel.holdout_start_code)
+    n_labelled = np.add.reduceat(np.r_[usable.astype(np.int64), 0], panel.symbol_offsets[:-1]) * (np.diff(panel.symbol_offsets) > 0)
+    return TargetScores(
+        info,
+        final.metric,
+        METRIC_NAMES[info.task_type],
+        SCORE_NULLS[info.task_type],
+        final.cross_sectional,
+        final.local_mean,
+        final.local,
+        final.pooled,
+        final.pooled_upper,
+        final.blended,
+        final.difference,
+        fitted,
+        failed,
+        gbm_pooled,
+        audited,
+        n_labelled,
+    )

@@ -1,0 +1,112 @@
+"""Which features a target's models are given: a consensus of four selectors that has to beat random canaries.
+
+Belongs here: the consensus, the bound it is held against, the table. Does not: the selectors (`selectors`), the canaries
+(`selection_sample`), selection inside a scoring fold (`gbm_screen`), leakage.
+
+Source of the idea of a shadow of each feature as the bound: Kursa & Rudnicki 2010 (Boruta). Everything here sees rows before the holdout only.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from config.schema import Config
+from routing_assets.evidence.selection_sample import selection_sample
+from routing_assets.evidence.selectors import SELECTORS, Selectors
+from training_assets.panel.panel import Panel
+from training_assets.splits import inner_split, pre_holdout_mask
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+MAX_ROWS = 20_000
+N_MOVES = 100
+# The best of c canaries is beaten by about n / (c + 1) of n noise columns, so the bound goes on from it: to where the canaries' own tail, taken
+# as exponential, lets this many noise columns of a target pass.
+EXPECTED_FALSE_FEATURES = 0.5
+# A target that has labels on fewer than this share of the rows that any target has is given a sample of its own.
+SHARED_SAMPLE_SHARE = 0.5
+# Features too weak to pass alone still help each other, and the families shrink what does not help: a lone winner is not sent to train by itself.
+FEWEST_FEATURES = 20
+SELECTION_COLUMNS = ("target", "feature", *SELECTORS, "consensus", "canary_bound", "rank", "selected")
+
+
+def select_features(panel: Panel, targets: Sequence[str], config: Config) -> pd.DataFrame:
+    """Score every feature for every target and mark the selected ones.
+
+    Returns
+    -------
+    One row a (target, feature), columns `SELECTION_COLUMNS`, best first within a target. Selector columns are in units of what
+    chance gives (see `selectors.Selectors.evidence`); `consensus` is their mean; `canary_bound`, which a selected feature exceeds, is
+    the best canary's consensus or, where that is higher, the level that the canaries' tail says noise does not reach. With
+    `features.auto_select` off, or with fewer rows than `splits.min_train_rows`, every feature is selected and nothing is measured (NaN).
+    """
+    usable = {target: pre_holdout_mask(panel.holdout_start_code, panel.label_end_codes[panel.target_code(target)]) for target in targets}
+    measured = [target for target in targets if usable[target].sum() >= config.splits.min_train_rows]
+    if not config.features.auto_select or not panel.feature_names:
+        measured = []
+    frames = {target: _unmeasured(panel, target) for target in targets}
+    for group in _sample_groups(measured, usable):
+        sample = selection_sample(panel, group, config.features.n_canaries, N_MOVES, MAX_ROWS, config.seed)
+        selectors = Selectors.of(sample)
+        for target in group:
+            frames[target] = _measured(panel, target, selectors, config)
+    if not frames:
+        return pd.DataFrame(columns=list(SELECTION_COLUMNS))
+    return pd.concat(list(frames.values()), ignore_index=True)
+
+
+def selected_features(selection: pd.DataFrame, target: str) -> tuple[str, ...]:
+    """Features a target's models are given, best first: the selected ones, topped up by consensus to `FEWEST_FEATURES`."""
+    rows = selection[selection["target"] == target].sort_values("rank")
+    return tuple(rows["feature"].head(max(FEWEST_FEATURES, int(rows["selected"].sum()))))
+
+
+def canary_bound(canaries: Floats, n_features: int) -> float:
+    """Consensus that a feature has to exceed.
+
+    Parameters
+    ----------
+    canaries : shape (n_canaries,), at least one.
+    n_features : how many columns are held against the bound.
+    """
+    tail = float(np.log(max(n_features, 1) / EXPECTED_FALSE_FEATURES)) - 1.0
+    return max(float(canaries.max()), float(canaries.mean() + tail * canaries.std()))
+
+
+def _sample_groups(targets: Sequence[str], usable: dict[str, Mask]) -> list[list[str]]:
+    if not targets:
+        return []
+    anywhere = np.logical_or.reduce([usable[target] for target in targets]).sum()
+    shared = [target for target in targets if usable[target].sum() >= SHARED_SAMPLE_SHARE * anywhere]
+    return [group for group in (shared, *([target] for target in targets if target not in shared)) if group]
+
+
+def _measured(panel: Panel, target: str, selectors: Selectors, config: Config) -> pd.DataFrame:
+    code = panel.target_code(target)
+    rows = selectors.sample.rows
+    ends = panel.label_end_codes[code][rows]
+    known = pre_holdout_mask(panel.holdout_start_code, ends)
+    fit, inner = inner_split(panel.time_codes[rows], ends, known, config.splits.inner_fraction)
+    labels = np.where(known, np.asarray(panel.labels[code])[rows], np.float32(0.0)).astype(np.float32)
+    evidence = selectors.evidence(labels, known, fit, inner, panel.target_infos[code], config.seed)
+    consensus = evidence.mean(axis=0)
+    n_features = selectors.sample.n_features
+    bound = canary_bound(consensus[n_features:], n_features)
+    frame = _frame(target, panel.feature_names, evidence[:, :n_features], consensus[:n_features], bound)
+    return frame.assign(selected=(frame["consensus"] > bound) & (frame["rank"] <= config.features.top_m))
+
+
+def _unmeasured(panel: Panel, target: str) -> pd.DataFrame:
+    nothing = np.full(len(panel.feature_names), np.nan)
+    return _frame(target, panel.feature_names, np.tile(nothing, (len(SELECTORS), 1)), nothing, np.nan).assign(selected=True)
+
+
+def _frame(target: str, names: Sequence[str], evidence: Floats, consensus: Floats, bound: float) -> pd.DataFrame:
+    """Table of one target without its last column, best first, equals by name."""
+    columns = dict(zip(SELECTORS, evidence, strict=True))
+    frame = pd.DataFrame({"target": target, "feature": list(names), **columns, "consensus": consensus, "canary_bound": bound})
+    frame = frame.sort_values(["consensus", "feature"], ascending=[False, True], kind="stable", na_position="last").reset_index(drop=True)
+    return frame.assign(rank=np.arange(1, len(frame) + 1))

@@ -1,0 +1,1 @@
+"""What the routes were worth on the holdout, as tables, Markdown and a page, and the pictures that the UI shows too."""
