@@ -22,8 +22,10 @@ from routing_assets.evidence.stability import measure_stability
 from routing_assets.plans.plan_inputs import state_feature_sets
 from routing_assets.plans.training_plan import make_training_plan
 from routing_assets.plans.training_plan_files import write_training_plan
-from routing_assets.report.pictures import forest_plot_svg, picture_markdown, route_map_svg
+from routing_assets.report.frame import picture_markdown
 from routing_assets.report.plan_summary import decision_lines, plan_routes, pooled_scores, reasons_by_route, status_counts
+from routing_assets.report.plots import forest_plot_svg
+from routing_assets.report.route_map import route_map_svg
 from training_assets.assets import CODE_VERSION, OWNERS, STORE
 from training_assets.families.registry import FAMILIES
 from training_assets.leakage.audit import audit_leakage
