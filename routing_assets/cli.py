@@ -22,6 +22,7 @@ from routing_assets.command.options import build_parser
 from routing_assets.command.pipeline import RunError, UsageError
 from routing_assets.command.pruning import prune
 from routing_assets.command.setup_commands import completion, init
+from routing_assets.command.terminal import BAD, coloured, has_colour, painted
 from routing_assets.decisions.plan_documents import PlanError
 from routing_assets.evidence.candidates_table import CandidatesError
 from training_assets.model_store import ModelError
@@ -76,11 +77,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(arguments, FAILED, "interrupted; what was finished is saved, and the same command goes on from there", "")
     except Exception as error:  # noqa: BLE001 - the process boundary: a fault of ours becomes one line and a status
         return _refuse(arguments, FAILED, f"{type(error).__name__}: {error}; --debug shows where", traceback.format_exc())
-    sys.stdout.write(orjson.dumps(result.document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode() + "\n" if arguments.json else result.text)
+    text = painted(result.text) if has_colour(sys.stdout) else result.text
+    sys.stdout.write(orjson.dumps(result.document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode() + "\n" if arguments.json else text)
+    not_done = coloured("not done", BAD) if has_colour(sys.stderr) else "not done"
     for line in result.problems[:20]:
-        sys.stderr.write(f"not done: {line}\n")
+        sys.stderr.write(f"{not_done}: {line}\n")
     if len(result.problems) > 20:
-        sys.stderr.write(f"not done: and {len(result.problems) - 20} more\n")
+        sys.stderr.write(f"{not_done}: and {len(result.problems) - 20} more\n")
     return result.status
 
 

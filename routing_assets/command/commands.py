@@ -12,7 +12,7 @@ from typing import Any
 
 from config.schema import Config
 from resources.artifact_store import read_value, write_value
-from resources.instance import HOME_VARIABLE, end_abandoned_runs, instance_home, open_instance
+from resources.instance import HOME_VARIABLE, end_abandoned_runs, instance_home, last_seconds, open_instance
 from resources.market_data.sources import load_market_data
 from resources.output_lock import output_locked
 from resources.settings import Settings
@@ -56,7 +56,7 @@ def _run(arguments: argparse.Namespace, training: bool) -> CommandResult:
     with output_locked(settings.output, arguments.command), open_instance(settings.output) as instance:
         _remember(settings)
         end_abandoned_runs(instance, settings.output)
-        pipeline = Pipeline(settings, instance, Progress())
+        pipeline = Pipeline(settings, instance, Progress(last_seconds(instance, settings.output)))
         pipeline.plan()
         made = load_training_plan(settings.plan_folder, allow_no_jobs=True)
         if training:
@@ -78,7 +78,7 @@ def train(arguments: argparse.Namespace) -> CommandResult:
         settings = settings.changed(training_plan_dir=str(output / "globals" / "unrouted_plan"))
     with output_locked(output, arguments.command), open_instance(output) as instance:
         end_abandoned_runs(instance, output)
-        pipeline = Pipeline(settings, instance, Progress())
+        pipeline = Pipeline(settings, instance, Progress(last_seconds(instance, settings.output)))
         made, jobs = _prepared_jobs(arguments, settings, config, pipeline)
         pipeline.train(jobs, chosen(arguments, "families"))
         pipeline.report("report_models")
