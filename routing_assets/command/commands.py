@@ -16,10 +16,12 @@ from resources.instance import HOME_VARIABLE, end_abandoned_runs, instance_home,
 from resources.market_data.sources import load_market_data
 from resources.output_lock import output_locked
 from resources.settings import Settings
+from routing_assets.assets import ROUTING_PLAN_PATH
 from routing_assets.command.options import chosen, settings_of
 from routing_assets.command.pipeline import Pipeline
 from routing_assets.command.progress import Progress
 from routing_assets.command.summary import run_document, run_text
+from routing_assets.decisions.plan_documents import PlanError, read_routing_plan
 from routing_assets.evidence.candidates_table import read_candidates
 from routing_assets.plans.training_plan import choose_families, filter_jobs
 from routing_assets.plans.training_plan_files import find_training_plan, load_training_plan
@@ -81,7 +83,7 @@ def train(arguments: argparse.Namespace) -> CommandResult:
         pipeline = Pipeline(settings, instance, Progress(last_seconds(instance, settings.output)))
         made, jobs = _prepared_jobs(arguments, settings, config, pipeline)
         pipeline.train(jobs, chosen(arguments, "families"))
-        pipeline.report("report_models")
+        pipeline.report("report_routing" if _routed_here(settings, made) else "report_models")
     return _finished(settings, config, pipeline, made, trained=True)
 
 
@@ -102,6 +104,14 @@ def _prepared_jobs(arguments: argparse.Namespace, settings: Settings, config: Co
     made = load_training_plan(settings.plan_folder, panel.data_hash)
     publish_plan(pipeline.instance, made, panel.symbols)
     return made, _chosen_jobs(arguments, made)
+
+
+def _routed_here(settings: Settings, made: TrainingPlan) -> bool:
+    """Whether the plan follows from the routing plan of this output folder, so that its routes can be held against the holdout."""
+    try:
+        return read_routing_plan(settings.output / ROUTING_PLAN_PATH).plan_id == str(made.metadata["routing_plan_id"])
+    except PlanError:
+        return False
 
 
 def _chosen_jobs(arguments: argparse.Namespace, made: TrainingPlan) -> tuple[TrainingJob, ...]:

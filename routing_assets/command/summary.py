@@ -40,7 +40,9 @@ def run_text(settings: Settings, plan: TrainingPlan, outcome: PipelineOutcome, t
     console.print(f"jobs     {settings.plan_folder / 'training_plan.md'}")
     if trained:
         console.print(f"models   {settings.models_root}")
-        console.print(f"report   {settings.output / 'METRICS' / 'routing_report.md'}")
+        report = settings.output / "METRICS" / "routing_report.md"
+        if report.exists():
+            console.print(f"report   {report}")
     console.print(f"UI       switchyard ui --output-dir {settings.output}")
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
