@@ -3,6 +3,8 @@
 Belongs here: fetching, one call into the domain, and what the UI shows. Does not: scores, gates, plans (their own modules).
 """
 
+import time
+
 import dagster as dg
 import pandas as pd
 
@@ -19,6 +21,7 @@ from routing_assets.evidence.feature_sets import feature_sets
 from routing_assets.evidence.ranking import rank_targets
 from routing_assets.evidence.selection import select_features
 from routing_assets.evidence.stability import measure_stability
+from routing_assets.evidence.told import Told
 from routing_assets.plans.plan_inputs import state_feature_sets
 from routing_assets.plans.training_plan import make_training_plan
 from routing_assets.plans.training_plan_files import write_training_plan
@@ -39,6 +42,20 @@ STABILITY_PATH = "METRICS/stability.parquet"
 CANDIDATES_PATH = "METRICS/routing_candidates.parquet"
 ROUTING_PLAN_PATH = "METRICS/routing_plan"
 TRAINING_PLAN_PATH = "globals/training_plan"
+SECONDS_BETWEEN_TELLING = 2.0
+
+
+def _told() -> Told:
+    """A listener that writes progress into the log of the step at work, not more often than anybody would read it."""
+    log, last = dg.AssetExecutionContext.get().log, time.monotonic()
+
+    def told(done: int, total: int, what: str) -> None:
+        nonlocal last
+        if done == total or time.monotonic() - last >= SECONDS_BETWEEN_TELLING:
+            last = time.monotonic()
+            log.info(f"{done}/{total}: {what}")
+
+    return told
 
 
 def _table_output(frame: pd.DataFrame, **metadata: dg.MetadataValue | int | float | str) -> dg.Output[pd.DataFrame]:
@@ -56,7 +73,7 @@ def target_ranking(panel: Panel, settings: Settings) -> dg.Output[pd.DataFrame]:
 def feature_selection(panel: Panel, target_ranking: pd.DataFrame, settings: Settings) -> dg.Output[pd.DataFrame]:
     """Every feature's rank by four selectors, held against random canaries, for each target that is routed."""
     targets = target_ranking.loc[target_ranking["selected"], "target"].tolist()
-    selection = select_features(panel, targets, settings.load())
+    selection = select_features(panel, targets, settings.load(), _told())
     chosen = selection[selection["selected"]].groupby("target").size()
     return _table_output(
         selection, n_selected=int(selection["selected"].sum()), selected_by_target=dg.MetadataValue.json({str(k): int(v) for k, v in chosen.items()})
@@ -84,7 +101,7 @@ def routing_candidates(
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One row a target and one a pair: out-of-sample scores with intervals, p and q, stability and leakage; nothing here is decided."""
     if settings.candidates_file is None:
-        candidates = build_candidates(panel, feature_selection, leakage_audit, stability, settings.load())
+        candidates = build_candidates(panel, feature_selection, leakage_audit, stability, settings.load(), _told())
     else:
         candidates = read_candidates(settings.candidates_path)
     path = settings.output / CANDIDATES_PATH
