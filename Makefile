@@ -12,7 +12,7 @@ OUTPUT ?= results
 KILLS ?= 30
 ARGS ?=
 
-.PHONY: help install run test fuzz faults lint format types lock bench ui docs docs-refresh clean
+.PHONY: help install run test fuzz faults lint format types lock bench ui docs docs-refresh docs-pictures clean
 
 help:
 	@echo "make run      plan and train on the embedded sample, into $(OUTPUT)/ (ARGS=... adds options of 'switchyard run')"
@@ -20,6 +20,7 @@ help:
 	@echo "make format   rewrite style      make bench   benchmarks    make ui      the Dagster UI on $(OUTPUT)/"
 	@echo "make fuzz     long fuzzers       make faults  KILLS=30 kills at random moments"
 	@echo "make install  the environment    make lock    pin the environment anew"
+	@echo "make docs-pictures  the documentation's pictures of report, terminal and UI, from $(OUTPUT)/ (needs Chromium)"
 	@echo "make docs     the documentation into site/; make docs-refresh runs its commands and writes what they print (ARGS='--panel DIR')"
 
 install: $(STAMP)
@@ -87,6 +88,10 @@ docs:
 
 docs-refresh: $(STAMP)
 	@OMP_NUM_THREADS=1 $(BIN)/python docs/refresh.py $(ARGS)
+
+# The sample's run in $(OUTPUT)/ is what is shown; make run makes it.
+docs-pictures: $(STAMP)
+	@OMP_NUM_THREADS=1 $(BIN)/python docs/screenshots.py --sample-run $(OUTPUT)
 
 clean:
 	rm -rf $(VENV) $(VENV)-docs site $(OUTPUT) .mypy_cache .ruff_cache .pytest_cache

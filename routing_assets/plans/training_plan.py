@@ -3,6 +3,7 @@
 Belongs here: the plan's content and the consumers' filters. Does not: its files (`training_plan_files`), or fitting (`training_assets`).
 """
 
+import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -103,7 +104,9 @@ def choose_families(families: Iterable[Family], wanted: Iterable[str]) -> tuple[
     known = {family.name.lower(): family for family in families}
     missing = [name for name in wanted if name.lower() not in known]
     if missing:
-        raise PlanError(f"training.families: '{missing[0]}' is no model family; use some of {', '.join(sorted(family.name for family in known.values()))}")
+        close = difflib.get_close_matches(missing[0].lower(), known, n=1)
+        hint = f"did you mean '{known[close[0]].name}'? there are" if close else "use some of"
+        raise PlanError(f"training.families: '{missing[0]}' is no model family; {hint} {', '.join(sorted(family.name for family in known.values()))}")
     return tuple({name.lower(): known[name.lower()] for name in wanted}.values())
 
 
