@@ -8,13 +8,13 @@ on disk under its content key before it is announced, and what is there already 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
 from config.schema import Config
 from resources.ray_pool import run_tasks_on_ray
-from resources.worker_pool import TaskResult, run_tasks, single_threaded
+from resources.worker_pool import TaskResult, peak_memory_bytes, run_tasks, single_threaded
 from training_assets.blend_training import train_blend
 from training_assets.contracts import Route, Stage, TrainingJob, TrainingType
 from training_assets.families.base import Family
@@ -160,9 +160,8 @@ def _settled(result: TaskResult[_Task, JobOutcome]) -> JobOutcome:
 
 
 def _perform(context: TrainingContext, task: _Task) -> JobOutcome:
-    if task.blend:
-        return train_blend(context, task.job, task.families)
-    return train_batch(context, [task.job], [task.families])[0]
+    outcome = train_blend(context, task.job, task.families) if task.blend else train_batch(context, [task.job], [task.families])[0]
+    return replace(outcome, peak_memory_bytes=peak_memory_bytes())
 
 
 def _run_stacked(setup: _Setup, tasks: list[_Task]) -> Iterator[JobOutcome]:
@@ -177,7 +176,8 @@ def _run_stacked(setup: _Setup, tasks: list[_Task]) -> Iterator[JobOutcome]:
         size = STACK_SIZE if training_type == TrainingType.SYMBOL_SPECIFIC else 1
         for start in range(0, len(together), size):
             part = together[start : start + size]
-            yield from train_batch(context, [task.job for task in part], [task.families for task in part])
+            outcomes = train_batch(context, [task.job for task in part], [task.families for task in part])
+            yield from (replace(outcome, peak_memory_bytes=peak_memory_bytes()) for outcome in outcomes)
 
 
 def _cost(job: TrainingJob) -> int:

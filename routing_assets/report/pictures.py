@@ -4,7 +4,6 @@ Belongs here: drawing from plain values. Does not: what is drawn (`report`, `pla
 the reader's light or dark scheme, carries a letter where it carries a colour, and escapes every name.
 """
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -142,11 +141,6 @@ def funnel_svg(start: int, steps: Sequence[FunnelStep], title: str) -> str:
         parts.append(f'<text class="faint" x="{left + span + 10}" y="{y + 12}">{step.n_left:,} left{refused}</text>')
     described = "; ".join(f"{step.label}: {step.n_left} left, {step.n_refused} refused" for step in lines)
     return _svg(left + span + 160, 16 + len(lines) * ROW, parts, title, described)
-
-
-def picture_markdown(svg: str, title: str) -> str:
-    """A picture inside Markdown that needs no file and no network."""
-    return f"![{''.join(character for character in title if character not in '[]')}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
 
 
 def _shares_svg(targets: Sequence[str], routes: NDArray[np.int8], title: str) -> str:

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from resources.metadata import picture_markdown
 from routing_assets.contracts import ROUTES
 from routing_assets.report.pictures import (
     LETTERS,
@@ -17,7 +18,6 @@ from routing_assets.report.pictures import (
     FunnelStep,
     forest_plot_svg,
     funnel_svg,
-    picture_markdown,
     route_map_svg,
 )
 
