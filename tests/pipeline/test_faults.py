@@ -100,6 +100,30 @@ def test_a_model_that_was_finished_before_the_kill_is_not_trained_again(world: P
     assert json.loads(again.out)["n_cached"] >= finished
 
 
+@pytest.mark.parametrize(("stage", "workers"), [("panel", 1), ("training_plan_trains", 1), ("cross_sectional_models", 2)])
+def test_an_interrupt_ends_the_command_at_once_and_the_same_command_goes_on(world: Path, tmp_path: Path, stage: str, workers: int) -> None:
+    arguments = (*given(world), "--workers", workers, "--output-dir", tmp_path / "out")
+    process = start_process("run", *arguments)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(stage):
+            break
+    time.sleep(0.3)  # into the middle of a step that follows
+    assert process.poll() is None
+    os.kill(process.pid, signal.SIGINT)
+    sent = time.monotonic()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1, err
+    assert time.monotonic() - sent < 20.0
+    assert "interrupted; what was finished is saved" in err
+    assert err.count(" done in ") <= 1, err  # the step in hand may have ended; none was begun after
+    with open_instance(tmp_path / "out") as instance:
+        assert instance.get_runs()[0].status.value in ("CANCELED", "FAILURE", "SUCCESS")
+    assert_readers_see_whole_files(tmp_path / "out")
+    assert switchyard("run", *arguments).status == 0
+    assert results(tmp_path / "out") == results(world / "undisturbed")
+
+
 def limited(bytes_a_file: int, *words: object) -> Answer:
     """The command in a process that cannot write more than this into a file, as on a full disk."""
 
