@@ -22,6 +22,7 @@ from config.sections.resources import ResourcesConfig
 from resources.artifact_store import content_version, read_value
 from resources.gpu import GpuResource
 from resources.metadata import picture
+from resources.output_lock import held_for_run
 from resources.settings import Settings
 from training_assets.assets import CODE_VERSION, OWNERS, PANEL_PATH, fresh_for, pair_plan, target_plan
 from training_assets.contracts import Stage, TrainingPlan, TrainingType
@@ -171,13 +172,14 @@ def make_model_asset(
     if on_gpu:
 
         def on_device(context: dg.AssetExecutionContext, config: ModelRunConfig, settings: Settings, gpu: GpuResource) -> Iterator[dg.AssetMaterialization]:
-            with gpu.lease() as device:
+            with held_for_run(settings.output, context.run.tags, context.log.info), gpu.lease() as device:
                 yield from _train(context, settings, config, slices_name, stage, blends, device.name, partial(gpu.metadata, device))
 
         return decorate(on_device)  # type: ignore[no-any-return]
 
     def on_cpu(context: dg.AssetExecutionContext, config: ModelRunConfig, settings: Settings) -> Iterator[dg.AssetMaterialization]:
-        yield from _train(context, settings, config, slices_name, stage, blends)
+        with held_for_run(settings.output, context.run.tags, context.log.info):
+            yield from _train(context, settings, config, slices_name, stage, blends)
 
     return decorate(on_cpu)  # type: ignore[no-any-return]
 
