@@ -12,7 +12,7 @@ from typing import Any
 
 from config.schema import Config
 from resources.artifact_store import read_value, write_value
-from resources.instance import HOME_VARIABLE, end_abandoned_runs, instance_home, last_seconds, open_instance
+from resources.instance import HOME_VARIABLE, end_abandoned_runs, instance_home, last_seconds, open_instance, written_workspace
 from resources.market_data.sources import load_market_data
 from resources.output_lock import output_locked
 from resources.settings import Settings
@@ -172,7 +172,7 @@ def ui(arguments: argparse.Namespace) -> CommandResult:
     with open_instance(settings.output):
         pass  # made here with its settings, where there was none
     sys.stderr.write(f"Dagster UI at http://127.0.0.1:{arguments.port}, output {settings.output.resolve()}; Ctrl-C ends it\n")
-    command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(arguments.port), "-m", "routing_assets.definitions"]
+    command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(arguments.port), "-w", str(written_workspace(settings.output))]
     status = subprocess.call(command, env={**os.environ, **settings.environment(), HOME_VARIABLE: str(home)})
     return CommandResult("", {"status": status}, (), 0 if status in (0, 130, -2) else 1)
 
