@@ -40,13 +40,13 @@ from training_assets.fitting import (
     interval_of,
     job_key,
     make_card,
-    oos_rows,
+    oos_columns_of,
     prepare_job,
     refusal,
 )
 from training_assets.guarded import guarded
 from training_assets.local_prior import LOCAL_PRIOR_ROWS, OF_FINAL_FIT, OF_SCORED_FIT
-from training_assets.model_store import ModelError, model_folder, verified_card, write_model
+from training_assets.model_store import ModelError, OosPredictions, model_folder, verified_card, write_model
 from training_assets.outcomes import FamilyFailure, JobOutcome, TrainedModel, trained_model
 from training_assets.pooled_side import PooledSide, read_pooled_side
 from training_assets.samples import JobRows, Mask
@@ -113,8 +113,8 @@ def _fit_and_save(context: TrainingContext, prepared: PreparedJob, family: Famil
     )
     card = replace(card, model_id=f"{card.job_id}:{folder_name}:{key[:12]}")
     folder = model_folder(context.models_root, card.target, card.symbol, folder_name)
-    oos = oos_rows(prepared, [scored.rows], [scored.blend])
-    return trained_model(write_model(folder, model, card, oos, context.panel), str(folder), cached=False)
+    oos = OosPredictions(oos_columns_of(context, prepared, [scored.rows]), scored.blend)
+    return trained_model(write_model(folder, model, card, oos), str(folder), cached=False)
 
 
 def _where_pooled_is_known(prepared: PreparedJob, side: PooledSide) -> PreparedJob:
