@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from config.schema import Config
 from resources.worker_pool import measured
+from training_assets.blend_bases import blend_bases, local_part_of
 from training_assets.contracts import NEEDS_CROSS_FIT, TrainingJob
 from training_assets.families.base import Family, FitError, FitRequest, FittedModel
 from training_assets.fitting import (
@@ -111,12 +111,6 @@ def families_to_train(known: Mapping[str, Family], job: TrainingJob, names: Sequ
     return tuple(name for name in names if not is_experimental(job) or name not in known or known[name].cheap)
 
 
-def blend_bases(config: Config, names: Sequence[str]) -> tuple[str, ...]:
-    """The families, of those a job trains, that blends are made of."""
-    wanted = {name.casefold() for name in config.training.blend_families}
-    return tuple(name for name in names if name.casefold() in wanted) or tuple(names[:1])
-
-
 def _started(context: TrainingContext, job: TrainingJob) -> _Progress:
     with measured() as watch:
         try:
@@ -170,7 +164,8 @@ def _cut(context: TrainingContext, family: Family, progress: _Progress, prepared
         progress.shared[prepared.features] = _share(context, prepared, where)
     shared = progress.shared[prepared.features]
     cuts, columns, parts = shared.cuts, shared.scored_columns, [shared.cuts.scored]
-    crossed = prepared.pooled and bool(progress.job.metadata.get(NEEDS_CROSS_FIT)) and family.name in blend_bases(config, progress.job.model_families)
+    bases = blend_bases(context.families, config.training.blend_families, progress.job.model_families)
+    crossed = prepared.pooled and bool(progress.job.metadata.get(NEEDS_CROSS_FIT)) and family.name in bases
     if crossed:
         blocks = cross_fit_folds(context.panel, cuts.fold, config.training.blend_folds, config.splits)
         parts = [*(part for block in blocks if (part := optional_part(rows, block, config.splits, where)) is not None), *parts]
@@ -215,7 +210,7 @@ def _save(context: TrainingContext, family: Family, work: _ModelWork, model: Fit
     oos = OosPredictions(work.scored_columns, np.concatenate(work.predictions))
     metric = interval_of(context, prepared, work.parts[-1][1], work.predictions[-1])
     details: dict[str, Any] = {"fit": model.fit_details}
-    if work.crossed and family.residual_settings is not None:
+    if work.crossed and local_part_of(family).residual_settings is not None:
         details[LOCAL_PRIOR_ROWS] = _local_priors(work)
     card = make_card(
         context,

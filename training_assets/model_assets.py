@@ -73,9 +73,9 @@ def _train(
         yield dg.AssetMaterialization(
             asset, partition=key, metadata={"n_models": 0, "note": "nothing to train at this stage"}, tags=_tags(slices[key], slices_of, "", read)
         )
-    train = train_blends if blends else train_jobs
-    workers = inputs.config.resources.workers or os.cpu_count() or 1
-    outcomes = train(work.jobs, settings.output / PANEL_PATH, inputs.config, settings.output, stage, inputs.plan.metadata["plan_id"], workers, device)
+    workers, plan_id = inputs.config.resources.workers or os.cpu_count() or 1, inputs.plan.metadata["plan_id"]
+    places = (work.jobs, settings.output / PANEL_PATH, inputs.config, settings.output)
+    outcomes = train_blends(*places, plan_id, workers) if blends else train_jobs(*places, stage, plan_id, workers, device)
     for done, outcome in enumerate(outcomes, start=1):
         key = work.keys_by_job[outcome.job_id]
         context.log.info(f"{asset.to_user_string()} {done}/{len(work.slices)}: {key}, {len(outcome.models)} models, {outcome.seconds:.1f} s")
@@ -138,13 +138,14 @@ def changed_slice_condition() -> dg.AutomationCondition[dg.AssetKey]:
     """When declarative automation asks for a model: its slice is new or of another version, and no blocking check of slice or plan stands against it.
 
     A check of slices runs beside models, so one that never ran must not hold them back: the lock inside the asset refuses what leaks all the same.
-    A slice's version holds the data and the features that survived the audit; what else a model depends on would only ask for it twice.
+    A slice's version holds the data and the features that survived the audit; what else a model depends on would only ask for it twice. A plan
+    without nets never fills their asset, which must not hold blends back; blends of nets are asked for by the sensor, once the net is there.
     """
     conditions = dg.AutomationCondition
     changed = conditions.eager().replace("newly_updated", conditions.data_version_changed())
     slice_failed = conditions.any_deps_match(conditions.any_checks_match(conditions.check_failed(), blocking_only=True))
     plan_passed = conditions.asset_matches("training_plan", conditions.all_checks_match(conditions.check_passed(), blocking_only=True))
-    return (changed & ~slice_failed).ignore(dg.AssetSelection.assets("panel", "leakage_audit")) & plan_passed
+    return (changed & ~slice_failed).ignore(dg.AssetSelection.assets("panel", "leakage_audit", "cross_sectional_sequence_models")) & plan_passed
 
 
 def model_spec(
@@ -212,7 +213,7 @@ def make_model_assets(resources: ResourcesConfig) -> tuple[dg.AssetsDefinition, 
             Stage.CPU,
             resources,
             "Pairs routed BOTH: a local model of what the pooled one leaves, its strength chosen on purged folds, zero included.",
-            ("cross_sectional_models",),
+            ("cross_sectional_models", "cross_sectional_sequence_models"),
             blends=True,
         ),
         make_model_asset(
