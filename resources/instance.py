@@ -230,7 +230,8 @@ class _Listening(logging.Handler):
 def _problem(event: dg.DagsterEvent) -> RunProblem:
     failure = event.step_failure_data
     error, told = failure.error, failure.user_failure_data
-    while error is not None and error.cause is not None:
+    # Dagster's own wrappings are left aside; what an error of ours was raised from is in its words already.
+    while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
         error = error.cause
     details = {name: getattr(value, "value", value) for name, value in told.metadata.items()} if told else {}
     message = error.message.strip() if error is not None else str(event.message)
