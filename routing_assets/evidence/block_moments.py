@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routing_assets.evidence.ridge_screen import as_slice
+from routing_assets.evidence.gram_sums import as_slice
 from routing_assets.evidence.screening import label_columns
 from training_assets.panel.panel import Panel
 from training_assets.splits import pre_holdout_mask

@@ -10,7 +10,7 @@ ensemble's own p to be below it, the cascade does not inflate the error rate.
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,9 @@ from config.schema import Config
 from config.sections.base import TaskType
 from resources.worker_pool import default_workers
 from routing_assets.evidence.gbm_screen import GbmAnswer, GbmItem, GbmSetting, run_items
-from routing_assets.evidence.ridge_screen import RidgePredictions, nested_stages, ridge_predictions
+from routing_assets.evidence.ridge_screen import KINDS, RidgePredictions, ridge_predictions
 from routing_assets.evidence.sides import SidePredictions, Trees, standardised_sides, with_trees
+from routing_assets.evidence.stages import nested_stages
 from training_assets.contributions import Contributions, centred_contributions
 from training_assets.metrics import METRIC_NAMES, SCORE_NULLS, score_pooled
 from training_assets.panel.panel import Panel, TargetInfo
@@ -73,15 +74,15 @@ def score_targets(
 
 
 def _score_some(panel: Panel, features: Mapping[str, Sequence[str]], folds: Mapping[str, Sequence[Fold]], config: Config) -> Iterator[TargetScores]:
-    sides: dict[str, SidePredictions] = {}
+    # Predictions are held as the closed form gives them; in units of their training rows they are five times as large, so one target's at a time.
+    ridges: dict[str, RidgePredictions] = {}
     for names in _groups(panel, features):
         codes = panel.feature_codes(tuple(features[names[0]]))
-        for name, ridge in _ridge_of_group(panel, names, codes, folds[names[0]], config).items():
-            sides[name] = standardised_sides(ridge)
-    screened = {name: _screen(panel, name, side, config) for name, side in sides.items()}
+        ridges |= _ridge_of_group(panel, names, codes, folds[names[0]], config)
+    screened = {name: _screen(panel, name, standardised_sides(ridge), config) for name, ridge in ridges.items()}
     answers = _fit_trees(panel, screened, features, folds, config)
     for name, screen in screened.items():
-        yield _final_scores(panel, name, sides.pop(name), screen, answers.pop(name, []), config)
+        yield _final_scores(panel, name, ridges.pop(name), screen, answers.pop(name, []), config)
 
 
 @dataclass(frozen=True)
@@ -120,9 +121,9 @@ def _fit_trees(
     return answers
 
 
-def _final_scores(panel: Panel, name: str, sides: SidePredictions, screen: _Screened, answers: Sequence[GbmAnswer], config: Config) -> TargetScores:
+def _final_scores(panel: Panel, name: str, ridge: RidgePredictions, screen: _Screened, answers: Sequence[GbmAnswer], config: Config) -> TargetScores:
     info = panel.target_infos[panel.target_code(name)]
-    tables = _tables(panel, info, _with_answers(panel, sides, answers), config) if answers else screen.tables
+    tables = _tables(panel, info, _with_answers(panel, standardised_sides(ridge), answers), config) if answers else screen.tables
     fitted = np.zeros(len(panel.symbols), bool)
     fitted[[answer.item.symbol for answer in answers if answer.item.symbol is not None]] = True
     has_pooled = any(answer.item.symbol is None for answer in answers)
@@ -178,9 +179,10 @@ def predict_holdout(
 
 def _of_stage(ridge: RidgePredictions, stage: int) -> RidgePredictions:
     """The rows of one stage, counted as stage 0."""
-    part = ridge.stages == stage
-    kinds = {field.name: getattr(ridge, field.name)[part] for field in fields(RidgePredictions) if field.name != "strengths"}
-    return replace(ridge, **{**kinds, "stages": kinds["stages"] - stage})
+    part, one = ridge.stages == stage, slice(stage, stage + 1)
+    of_rows = {name: getattr(ridge, name)[part] for name in ("rows", "symbols", *KINDS)}
+    of_stages = {name: getattr(ridge, name)[:, one] for name in ("centres", "sizes", "label_centres")}
+    return replace(ridge, **of_rows, **of_stages, stages=ridge.stages[part] - stage)
 
 
 def target_folds_of(panel: Panel, target: str, features: Sequence[str], config: Config) -> tuple[Fold, ...]:
@@ -220,22 +222,26 @@ def _ridge_of_group(panel: Panel, names: Sequence[str], codes: NDArray[np.int64]
     ends = panel.label_end_codes[panel.target_code(names[0])]
     nested = [folds] if all(fold.train_after_from is None for fold in folds) else [[fold] for fold in folds]
     parts = []
-    for number, some in enumerate(nested):
+    for some in nested:
         stages = nested_stages(some, panel.time_codes, ends, config.splits.inner_fraction)
-        one = ridge_predictions(panel, np.hstack(columns), codes, stages, config.scoring.shrinkage_grid, config.splits.min_train_rows)
-        parts.append((one, number))
+        parts.append(ridge_predictions(panel, np.hstack(columns), codes, stages, config.scoring.shrinkage_grid, config.splits.min_train_rows))
+    together = parts[0] if len(parts) == 1 else _in_row_order(parts)
     widths = np.cumsum([0, *(column.shape[1] for column in columns)])
-    return {name: _joined(parts, slice(widths[i], widths[i + 1])) for i, name in enumerate(names)}
+    return {name: _columns_of(together, slice(widths[i], widths[i + 1])) for i, name in enumerate(names)}
 
 
-def _joined(parts: Sequence[tuple[RidgePredictions, int]], columns: slice) -> RidgePredictions:
-    """One target's columns, the passes of k-fold put back into row order."""
-    rows = np.concatenate([one.rows for one, _ in parts])
-    order = np.argsort(rows, kind="stable")
-    stages = np.concatenate([one.stages + number for one, number in parts])[order]
-    kinds = [field.name for field in fields(RidgePredictions) if field.name not in ("rows", "stages", "strengths")]
-    stack = {kind: np.concatenate([getattr(one, kind)[:, columns] for one, _ in parts])[order] for kind in kinds}
-    return RidgePredictions(rows[order], stages, **stack, strengths=parts[-1][0].strengths)
+def _in_row_order(parts: Sequence[RidgePredictions]) -> RidgePredictions:
+    """The passes of k-fold, one tested stage each, as one."""
+    order = np.argsort(np.concatenate([one.rows for one in parts]), kind="stable")
+    stages = np.concatenate([one.stages + number for number, one in enumerate(parts)])[order]
+    of_rows = {name: np.concatenate([getattr(one, name) for one in parts])[order] for name in ("rows", "symbols", *KINDS)}
+    of_stages = {name: np.concatenate([getattr(one, name) for one in parts], axis=1) for name in ("centres", "sizes", "label_centres")}
+    return RidgePredictions(stages=stages, **of_rows, **of_stages, strengths=parts[-1].strengths)
+
+
+def _columns_of(ridge: RidgePredictions, columns: slice) -> RidgePredictions:
+    """One target's columns, without a copy."""
+    return replace(ridge, **{name: getattr(ridge, name)[..., columns] for name in (*KINDS, "centres", "sizes", "label_centres")})
 
 
 @dataclass(frozen=True)

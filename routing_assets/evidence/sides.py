@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from routing_assets.evidence.ridge_screen import RidgePredictions
+from routing_assets.evidence.ridge_screen import KINDS, RidgePredictions
 
 Floats = NDArray[np.float64]
 
@@ -38,12 +38,13 @@ def standardised_sides(ridge: RidgePredictions) -> SidePredictions:
     n_stages = int(ridge.stages.max()) + 1 if ridge.stages.size else 1
 
     def deviations(kind: str) -> Floats:
-        return in_training_units(getattr(ridge, kind).astype(float), getattr(ridge, f"{kind}_centres"), getattr(ridge, f"{kind}_sizes"))
+        number = KINDS.index(kind)
+        centres, sizes = (one[ridge.symbols, ridge.stages, number] for one in (ridge.centres, ridge.sizes))
+        return in_training_units(getattr(ridge, kind).astype(float), centres, sizes)
 
     everywhere = _scaled(_less_fold_mean(ridge.pooled.astype(float), ridge.stages), ridge.stages, n_stages)
-    return SidePredictions(
-        ridge.rows, ridge.stages, everywhere, deviations("pooled"), deviations("local"), deviations("blended"), ridge.label_centres.astype(float)
-    )
+    label_centres = ridge.label_centres[ridge.symbols, ridge.stages].astype(float)
+    return SidePredictions(ridge.rows, ridge.stages, everywhere, deviations("pooled"), deviations("local"), deviations("blended"), label_centres)
 
 
 def in_training_units(predictions: Floats, centres: Floats, sizes: Floats) -> Floats:
