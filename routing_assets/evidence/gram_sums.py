@@ -108,13 +108,15 @@ def gram_sums(panel: Panel, scaling: Scaling, labels: Singles, stages: Stages) -
     return GramSums(np.cumsum(gram, axis=1, out=gram), np.cumsum(cross, axis=1, out=cross), held_gram, held_cross)
 
 
-def clipped_labels(columns: Floats, reference: NDArray[np.bool_]) -> Singles:
-    """Labels clipped to quantiles of the reference rows, zero where missing (those rows take no part)."""
-    known = columns[reference]
-    if known.shape[0]:
-        low, high = np.nanquantile(known, [LABEL_CLIP_QUANTILE, 1 - LABEL_CLIP_QUANTILE], axis=0)
-        columns = np.where(low == high, columns, np.clip(columns, low, high))
-    return np.nan_to_num(columns).astype(np.float32)
+def clipped_labels(columns: NDArray[np.floating], reference: NDArray[np.bool_]) -> Singles:
+    """Labels clipped to quantiles of the reference rows, zero where missing (those rows take no part); shape (n_rows, n_columns)."""
+    out, rows = np.empty(columns.shape, np.float32), np.flatnonzero(reference)
+    for position, column in enumerate(columns.T):
+        known = column[rows].astype(np.float64)
+        low, high = np.nanquantile(known, [LABEL_CLIP_QUANTILE, 1 - LABEL_CLIP_QUANTILE]) if known.size else (0.0, 0.0)
+        out[:, position] = column if low == high else np.clip(column, low, high)
+    out[np.isnan(out)] = 0.0
+    return out
 
 
 def as_slice(positions: NDArray[np.int64]) -> slice | NDArray[np.int64]:

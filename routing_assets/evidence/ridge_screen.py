@@ -50,7 +50,7 @@ class RidgePredictions:
 
 
 def ridge_predictions(
-    panel: Panel, columns: Floats, feature_codes: NDArray[np.int64], stages: Stages, strengths: Sequence[float], min_train_rows: int
+    panel: Panel, columns: NDArray[np.floating], feature_codes: NDArray[np.int64], stages: Stages, strengths: Sequence[float], min_train_rows: int
 ) -> RidgePredictions:
     """Fit and predict every symbol, every label column and every stage.
 

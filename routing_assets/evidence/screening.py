@@ -80,9 +80,9 @@ def _score_some(panel: Panel, features: Mapping[str, Sequence[str]], folds: Mapp
         codes = panel.feature_codes(tuple(features[names[0]]))
         ridges |= _ridge_of_group(panel, names, codes, folds[names[0]], config)
     screened = {name: _screen(panel, name, standardised_sides(ridge), config) for name, ridge in ridges.items()}
-    answers = _fit_trees(panel, screened, features, folds, config)
+    trees = _fit_trees(panel, screened, ridges, features, folds, config)
     for name, screen in screened.items():
-        yield _final_scores(panel, name, ridges.pop(name), screen, answers.pop(name, []), config)
+        yield _final_scores(panel, name, ridges.pop(name), screen, trees.pop(name), config)
 
 
 @dataclass(frozen=True)
@@ -108,36 +108,57 @@ def _screen(panel: Panel, name: str, sides: SidePredictions, config: Config) -> 
 
 
 def _fit_trees(
-    panel: Panel, screened: Mapping[str, _Screened], features: Mapping[str, Sequence[str]], folds: Mapping[str, Sequence[Fold]], config: Config
-) -> dict[str, list[GbmAnswer]]:
+    panel: Panel,
+    screened: Mapping[str, _Screened],
+    ridges: Mapping[str, RidgePredictions],
+    features: Mapping[str, Sequence[str]],
+    folds: Mapping[str, Sequence[Fold]],
+    config: Config,
+) -> dict[str, "FittedTrees"]:
     items = []
     for name, screen in screened.items():
         items += [GbmItem(name, None, number) for number in range(len(folds[name]))] if screen.pooled else []
         items += [GbmItem(name, int(symbol), None) for symbol in np.flatnonzero(screen.local)]
     setting = GbmSetting(config, dict(folds), {name: panel.feature_codes(tuple(features[name])) for name in screened})
-    answers: dict[str, list[GbmAnswer]] = {}
+    fitted = {name: FittedTrees(np.zeros(len(panel.symbols), bool)) for name in screened}
     for answer in run_items(panel, setting, items, config.resources.workers or default_workers()):
-        answers.setdefault(answer.item.target, []).append(answer)
-    return answers
+        fitted[answer.item.target].take(answer, ridges[answer.item.target])
+    return fitted
 
 
-def _final_scores(panel: Panel, name: str, ridge: RidgePredictions, screen: _Screened, answers: Sequence[GbmAnswer], config: Config) -> TargetScores:
+def _final_scores(panel: Panel, name: str, ridge: RidgePredictions, screen: _Screened, trees: "FittedTrees", config: Config) -> TargetScores:
     info = panel.target_infos[panel.target_code(name)]
-    tables = _tables(panel, info, _with_answers(panel, standardised_sides(ridge), answers), config) if answers else screen.tables
-    fitted = np.zeros(len(panel.symbols), bool)
-    fitted[[answer.item.symbol for answer in answers if answer.item.symbol is not None]] = True
-    has_pooled = any(answer.item.symbol is None for answer in answers)
-    return _assembled(panel, name, info, tables, fitted, screen.local & ~fitted, has_pooled, screen.audited)
+    tables = _tables(panel, info, trees.joined(standardised_sides(ridge)), config) if trees else screen.tables
+    return _assembled(panel, name, info, tables, trees.of_symbols, screen.local & ~trees.of_symbols, trees.pooled is not None, screen.audited)
 
 
-def _with_answers(panel: Panel, sides: SidePredictions, answers: Sequence[GbmAnswer]) -> SidePredictions:
-    pooled, local = Trees.none(sides), Trees.none(sides)
-    for answer in answers:
-        into = pooled if answer.item.symbol is None else local
-        place = np.searchsorted(sides.rows, answer.rows)
-        into.predictions[place], into.centres[place], into.sizes[place] = answer.predictions, answer.centres, answer.sizes
-    has_pooled = any(answer.item.symbol is None for answer in answers)
-    return with_trees(sides, pooled if has_pooled else None, local)
+@dataclass
+class FittedTrees:
+    """A target's boosted trees, filled in as they are fitted; `of_symbols` (n_symbols,) marks the local ones."""
+
+    of_symbols: NDArray[np.bool_]
+    pooled: Trees | None = None
+    local: Trees | None = None
+
+    def __bool__(self) -> bool:
+        return self.pooled is not None or self.local is not None
+
+    def take(self, answer: GbmAnswer, ridge: RidgePredictions) -> None:
+        """Put one answer in its place beside the closed form's predictions."""
+        symbol, fold = answer.item.symbol, answer.item.fold
+        if symbol is None:
+            into = self.pooled = self.pooled or Trees.none(ridge)
+        else:
+            into = self.local = self.local or Trees.none(ridge)
+            self.of_symbols[symbol] = True
+        into.predictions[np.searchsorted(ridge.rows, answer.rows)] = answer.predictions
+        symbols = slice(None) if symbol is None else slice(symbol, symbol + 1)
+        folds = slice(None) if fold is None else slice(fold, fold + 1)
+        into.centres[symbols, folds], into.sizes[symbols, folds] = answer.centres, answer.sizes
+
+    def joined(self, sides: SidePredictions) -> SidePredictions:
+        """The sides with these trees in them."""
+        return with_trees(sides, self.pooled, self.local)
 
 
 @dataclass(frozen=True)
@@ -170,11 +191,13 @@ def predict_holdout(
         # Walk-forward windows are nested: the earlier ones choose penalties and strengths for the last, as they do for each other.
         folds = (*earlier, last) if earlier[0].train_after_from is None else (last,)
         for name, ridge in _ridge_of_group(panel, names, codes, folds, config).items():
-            sides = standardised_sides(_of_stage(ridge, len(folds) - 1))
+            held = _of_stage(ridge, len(folds) - 1)
             items = [GbmItem(name, None, 0)] * trees[name].pooled + [GbmItem(name, int(symbol), None) for symbol in np.flatnonzero(trees[name].local)]
             setting = GbmSetting(config, {name: (last,)}, {name: codes})
-            answers = list(run_items(panel, setting, items, config.resources.workers or default_workers()))
-            yield panel.target_infos[panel.target_code(name)], _with_answers(panel, sides, answers)
+            fitted = FittedTrees(np.zeros(len(panel.symbols), bool))
+            for answer in run_items(panel, setting, items, config.resources.workers or default_workers()):
+                fitted.take(answer, held)
+            yield panel.target_infos[panel.target_code(name)], fitted.joined(standardised_sides(held))
 
 
 def _of_stage(ridge: RidgePredictions, stage: int) -> RidgePredictions:
@@ -193,16 +216,18 @@ def target_folds_of(panel: Panel, target: str, features: Sequence[str], config: 
     return make_folds(panel.holdout_start_code, info.horizon_bars, lookback, config.splits)
 
 
-def label_columns(panel: Panel, target: str) -> Floats:
+def label_columns(panel: Panel, target: str) -> NDArray[np.float32]:
     """Shape (n_rows, n_columns): the label, or one indicator a class; NaN where missing."""
-    code = panel.target_code(target)
-    labels = np.asarray(panel.labels[code], np.float64)
-    info = panel.target_infos[code]
-    if info.task_type is not TaskType.MULTICLASS_CLASSIFICATION:
-        return np.asarray(labels[:, None])
-    indicators = (labels[:, None] == np.arange(len(info.classes))[None, :]).astype(float)
-    indicators[~np.isfinite(labels)] = np.nan
-    return np.asarray(indicators)
+    labels, classes = np.asarray(panel.labels[panel.target_code(target)]), _indicated(panel, target)
+    if not classes:
+        return labels[:, None]
+    return np.where(np.isfinite(labels)[:, None], labels[:, None] == np.arange(len(classes), dtype=np.float32), np.float32(np.nan)).astype(np.float32)
+
+
+def _indicated(panel: Panel, target: str) -> tuple[float, ...]:
+    """The classes that have an indicator each; none where the label itself is the one column."""
+    info = panel.target_infos[panel.target_code(target)]
+    return info.classes if info.task_type is TaskType.MULTICLASS_CLASSIFICATION else ()
 
 
 def _groups(panel: Panel, features: Mapping[str, Sequence[str]]) -> list[list[str]]:
@@ -218,15 +243,15 @@ def _groups(panel: Panel, features: Mapping[str, Sequence[str]]) -> list[list[st
 
 
 def _ridge_of_group(panel: Panel, names: Sequence[str], codes: NDArray[np.int64], folds: Sequence[Fold], config: Config) -> dict[str, RidgePredictions]:
-    columns = [label_columns(panel, name) for name in names]
+    columns = np.hstack([label_columns(panel, name) for name in names])
     ends = panel.label_end_codes[panel.target_code(names[0])]
     nested = [folds] if all(fold.train_after_from is None for fold in folds) else [[fold] for fold in folds]
     parts = []
     for some in nested:
         stages = nested_stages(some, panel.time_codes, ends, config.splits.inner_fraction)
-        parts.append(ridge_predictions(panel, np.hstack(columns), codes, stages, config.scoring.shrinkage_grid, config.splits.min_train_rows))
+        parts.append(ridge_predictions(panel, columns, codes, stages, config.scoring.shrinkage_grid, config.splits.min_train_rows))
     together = parts[0] if len(parts) == 1 else _in_row_order(parts)
-    widths = np.cumsum([0, *(column.shape[1] for column in columns)])
+    widths = np.cumsum([0, *(len(_indicated(panel, name)) or 1 for name in names)])
     return {name: _columns_of(together, slice(widths[i], widths[i + 1])) for i, name in enumerate(names)}
 
 
