@@ -7,8 +7,10 @@ import ast
 import logging
 import os
 import re
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,17 @@ LOGGER = "switchyard"
 OUTPUT_TAG = "switchyard/output"
 _FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 GPU_POOL = "gpu"
+LOCATION = "switchyard"
+WORKSPACE_FILE = "switchyard_workspace.yaml"
+# By this tag the UI counts a run among those of a job of the code location; Dagster sets it on runs that the UI launches, and not on runs of a process.
+REPOSITORY_TAG = {".dagster/repository": f"__repository__@{LOCATION}"}
+WORKSPACE_YAML = f"""\
+# Written by switchyard: the code location that `switchyard ui` serves.
+load_from:
+  - python_module:
+      module_name: routing_assets.definitions
+      location_name: {LOCATION}
+"""
 INSTANCE_YAML = """\
 # Written by switchyard where there was none; edit freely.
 telemetry:
@@ -86,9 +99,16 @@ def open_instance(output_dir: Path) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
+def written_workspace(output_dir: Path) -> Path:
+    """The file that names the code location to `dagster dev`, written beside the instance's settings."""
+    path = instance_home(output_dir) / WORKSPACE_FILE
+    write_atomically(path, WORKSPACE_YAML)
+    return path
+
+
 def command_tags(output_dir: Path) -> dict[str, str]:
     """Tags of runs that this process executes for an output folder whose lock it holds."""
-    return {COMMAND_TAG: str(os.getpid()), OUTPUT_TAG: str(output_dir.resolve())}
+    return {COMMAND_TAG: str(os.getpid()), OUTPUT_TAG: str(output_dir.resolve()), **REPOSITORY_TAG}
 
 
 def end_abandoned_runs(instance: dg.DagsterInstance, output_dir: Path) -> tuple[str, ...]:
@@ -138,14 +158,21 @@ def run_job(
     run_config: Mapping[str, Any] | None = None,
     only_assets: Sequence[str] | None = None,
 ) -> RunResult:
-    """Execute a job in this process on the instance, as a run like any other; a step that fails is told, not raised."""
-    result = definitions.resolve_job_def(job_name).execute_in_process(
-        instance=instance,
-        tags=dict(tags or {}),
-        run_config={**(run_config or {}), "loggers": {LOGGER: {}}},
-        asset_selection=None if only_assets is None else [dg.AssetKey(name) for name in only_assets],
-        raise_on_error=False,
-    )
+    """Execute a job in this process on the instance, as a run like any other; a step that fails is told, not raised.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        The run was interrupted. Dagster takes that for a failed step, or between two steps for nothing, and returns as ever.
+    """
+    with _interrupts_raised():
+        result = definitions.resolve_job_def(job_name).execute_in_process(
+            instance=instance,
+            tags=dict(tags or {}),
+            run_config={**(run_config or {}), "loggers": {LOGGER: {}}},
+            asset_selection=None if only_assets is None else [dg.AssetKey(name) for name in only_assets],
+            raise_on_error=False,
+        )
     problems = [_problem(event) for event in result.all_events if event.is_step_failure]
     metadata: dict[str, list[Mapping[str, Any]]] = {}
     for event in result.get_asset_materialization_events():
@@ -158,6 +185,30 @@ def run_job(
         if not check.passed
     }
     return RunResult(result.run_id, result.success, tuple(problems), failed, metadata)
+
+
+@contextmanager
+def _interrupts_raised() -> Iterator[None]:
+    """Raise KeyboardInterrupt at the end of the block where an interrupt came within it, whatever the block made of it.
+
+    Dagster has handlers of its own while a run is at work, and forgets what they caught; what the kernel delivers is noted in a pipe besides.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no signal is delivered here
+        yield
+        return
+    heard, noted = os.pipe()
+    os.set_blocking(heard, False)
+    os.set_blocking(noted, False)
+    before = signal.set_wakeup_fd(noted, warn_on_full_buffer=False)
+    try:
+        yield
+        with suppress(BlockingIOError):
+            if {signal.SIGINT, signal.SIGTERM} & set(os.read(heard, 65_536)):
+                raise KeyboardInterrupt
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(heard)
+        os.close(noted)
 
 
 class _Listening(logging.Handler):
@@ -179,7 +230,8 @@ class _Listening(logging.Handler):
 def _problem(event: dg.DagsterEvent) -> RunProblem:
     failure = event.step_failure_data
     error, told = failure.error, failure.user_failure_data
-    while error is not None and error.cause is not None:
+    # Dagster's own wrappings are left aside; what an error of ours was raised from is in its words already.
+    while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
         error = error.cause
     details = {name: getattr(value, "value", value) for name, value in told.metadata.items()} if told else {}
     message = error.message.strip() if error is not None else str(event.message)

@@ -4,7 +4,6 @@ Belongs here: SVG text around a drawing. Does not: drawing (`plots`, `route_map`
 or dark scheme, carries a letter or a word where it carries a colour, and escapes every name.
 """
 
-import base64
 from html import escape
 
 import numpy as np
@@ -42,11 +41,6 @@ def framed(width: float, height: float, drawing: str, title: str, described: str
     size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" class="sy" role="img" aria-label="{clean(title)}: {clean(described)}" {size}>'
     return f'{head}<style>{STYLE}</style><rect class="ground" width="100%" height="100%"/>{drawing}</svg>'
-
-
-def picture_markdown(svg: str, title: str) -> str:
-    """A picture inside Markdown that needs no file and no network."""
-    return f"![{''.join(character for character in title if character not in '[]')}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
 
 
 def counted(routes: NDArray[np.int8]) -> str:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from resources.metadata import picture_markdown
 from routing_assets.contracts import ROUTES
-from routing_assets.report.frame import LETTERS, ROUTE_CLASSES, STYLE, picture_markdown
+from routing_assets.report.frame import LETTERS, ROUTE_CLASSES, STYLE
 from routing_assets.report.plots import MAX_POINTS, ForestRow, FunnelStep, forest_plot_svg, funnel_svg, shares_svg, sides_plot_svg
 from routing_assets.report.route_map import MAX_CELLS, route_map_svg
 
