@@ -60,7 +60,7 @@ types: $(STAMP)
 lock: $(STAMP)
 	@echo "== pinning requirements.lock (PyTorch apart, see above)"
 	@$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-		--unsafe-package torch --extra dev --extra postgres --extra ray --output-file requirements.lock pyproject.toml
+		--unsafe-package torch --extra dev --extra postgres --extra ray --extra store --output-file requirements.lock pyproject.toml
 
 fuzz: $(STAMP)
 	@echo "== fuzzers, long"

@@ -11,6 +11,7 @@ import pandas as pd
 from resources.artifact_store import PATH_KEY, content_version
 from resources.market_data.sources import load_market_data
 from resources.metadata import column_schema, shown_table
+from resources.remote_store import remote_store
 from resources.settings import Settings
 from resources.worker_pool import peak_memory_bytes
 from training_assets.leaderboard import LEADERBOARD_COLUMNS, leaderboard_frame, read_cards
@@ -115,6 +116,9 @@ def panel(market_bars: Bars, settings: Settings) -> dg.Output[Panel]:
 def model_leaderboard(settings: Settings) -> dg.Output[pd.DataFrame]:
     """Every model of the plan with its out-of-sample scores and intervals, best first within a target; models of other plans are left out."""
     plan = read_master_plan(settings.plan_folder)
+    store = remote_store(settings.load().resources.store, settings.output)
+    if store is not None:
+        store.pull_models()
     frame = leaderboard_frame(read_cards(settings.models_root, plan))
     counts = frame.groupby("family").size().to_dict() if len(frame) else {}
     return dg.Output(
