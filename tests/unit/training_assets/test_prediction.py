@@ -1,5 +1,6 @@
 """A plan is served by the models that it names, each pair by those of its route."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tests.panels import REGRESSION_TARGET, make_panel, pooled_job, symbol_job
 from training_assets.contracts import Route, Stage, TrainingJob
 from training_assets.model_store import PREDICTION_COLUMNS, load_model
 from training_assets.panel.panel import Panel
-from training_assets.prediction import missing_models, predict_plan
+from training_assets.prediction import jobs_without_models, missing_models, predict_plan
 from training_assets.trainer import train_blends, train_jobs
 
 FAMILIES = ("Ridge", "LightGBM")
@@ -81,3 +82,15 @@ def test_models_of_another_plan_do_not_serve_this_one_and_are_named_as_missing(p
 def test_models_that_were_never_trained_have_no_rows_and_are_named(panel: Panel, jobs: list[TrainingJob], tmp_path: Path) -> None:
     assert tuple(predict_plan(panel, tmp_path / "models", jobs).columns) == PREDICTION_COLUMNS
     assert len(missing_models(jobs, tmp_path / "models", include_experimental=True)) == 7
+
+
+def test_jobs_that_lack_a_model_are_those_whose_folder_is_gone_or_of_another_plan(panel: Panel, jobs: list[TrainingJob], output: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(output / "models", models)
+    assert jobs_without_models(jobs, models) == ()
+    lost = next(job for job in jobs if job.symbol is not None)
+    for folder in (models / lost.target / f"symbol={lost.symbol}").iterdir():
+        shutil.rmtree(folder)
+    assert jobs_without_models(jobs, models) == (lost,)
+    changed = [replace(job, features=job.features[:1]) if job is not lost else job for job in jobs]
+    assert jobs_without_models(changed, models) == tuple(changed)
