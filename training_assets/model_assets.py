@@ -86,11 +86,14 @@ def _train(
     slices = plan_slices(inputs.plan, TrainingType.CROSS_SECTIONAL if pooled else TrainingType.SYMBOL_SPECIFIC)
     keys = chosen_keys(slices, context.partition_keys, run.only, run.routes)
     work = stage_work(slices, keys, inputs.audit, inputs.config, stage, families=tuple(run.families), blends=blends)
-    asset, read = context.assets_def.key, versions_read(context)
+    asset, read, code = context.assets_def.key, versions_read(context), context.assets_def.code_versions_by_key[context.assets_def.key]
     failed = {key: "; ".join(reasons) for key, reasons in work.refused.items()}
     for key in work.idle:
         yield dg.AssetMaterialization(
-            asset, partition=key, metadata={"n_models": 0, "note": "nothing to train at this stage"}, tags=provenance_tags(slices[key], slices_of, "", read)
+            asset,
+            partition=key,
+            metadata={"n_models": 0, "note": "nothing to train at this stage"},
+            tags=provenance_tags(slices[key], slices_of, "", read, code),
         )
     if store is not None:
         store.pull_models(sorted({encode_name(job.target) for job in work.jobs}))
@@ -106,7 +109,7 @@ def _train(
             for model in outcome.models:
                 store.push(Path(model.path).relative_to(settings.output).as_posix())
         if outcome.models:
-            tags = provenance_tags(slices[key], slices_of, _version(outcome), read)
+            tags = provenance_tags(slices[key], slices_of, _version(outcome), read, code)
             yield dg.AssetMaterialization(asset, partition=key, metadata={**_outcome_metadata(outcome), **told_of_device()}, tags=tags)
         else:
             failed[key] = "; ".join(failure_line(failure) for failure in outcome.failures) or "no model"
