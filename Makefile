@@ -12,7 +12,7 @@ OUTPUT ?= results
 KILLS ?= 30
 ARGS ?=
 
-.PHONY: help install run test fuzz faults lint format types lock bench ui docs docs-refresh docs-pictures clean
+.PHONY: help install run test fuzz faults lint format types lock bench ui docs docs-refresh docs-pictures cloud-check clean
 
 help:
 	@echo "make run      plan and train on the embedded sample, into $(OUTPUT)/ (ARGS=... adds options of 'switchyard run')"
@@ -21,6 +21,7 @@ help:
 	@echo "make fuzz     long fuzzers       make faults  KILLS=30 kills at random moments"
 	@echo "make install  the environment    make lock    pin the environment anew"
 	@echo "make docs-pictures  the documentation's pictures of report, terminal and UI, from $(OUTPUT)/ (needs Chromium)"
+	@echo "make cloud-check  dagster_cloud.yaml against the tools of Dagster+ and Kubernetes"
 	@echo "make docs     the documentation into site/; make docs-refresh runs its commands and writes what they print (ARGS='--panel DIR')"
 
 install: $(STAMP)
@@ -61,7 +62,7 @@ types: $(STAMP)
 lock: $(STAMP)
 	@echo "== pinning requirements.lock (PyTorch apart, see above)"
 	@$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-		--unsafe-package torch --extra dev --extra postgres --extra ray --output-file requirements.lock pyproject.toml
+		--unsafe-package torch --extra dev --extra postgres --extra ray --extra store --output-file requirements.lock pyproject.toml
 
 fuzz: $(STAMP)
 	@echo "== fuzzers, long"
@@ -93,5 +94,13 @@ docs-refresh: $(STAMP)
 docs-pictures: $(STAMP)
 	@OMP_NUM_THREADS=1 $(BIN)/python docs/screenshots.py --sample-run $(OUTPUT)
 
+# Dagster+ and Kubernetes are no part of the pinned environment either.
+cloud-check: $(STAMP)
+	@test -x $(VENV)-cloud/bin/dagster-cloud || ($(PYTHON) -m venv $(VENV)-cloud && \
+		$(VENV)-cloud/bin/pip install -qq --disable-pip-version-check dagster-cloud-cli==1.13.27 dagster-k8s==0.29.27 pyyaml)
+	@DAGSTER_CLOUD_ORGANIZATION=example $(VENV)-cloud/bin/dagster-cloud ci check --dagster-cloud-connect-check skip
+	@$(BIN)/python -W ignore -c 'import json; from training_assets.model_assets import GPU_REQUEST; print(json.dumps(GPU_REQUEST))' | \
+		$(VENV)-cloud/bin/python -W ignore docs/check_cloud.py
+
 clean:
-	rm -rf $(VENV) $(VENV)-docs site $(OUTPUT) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-docs $(VENV)-cloud site $(OUTPUT) .mypy_cache .ruff_cache .pytest_cache
