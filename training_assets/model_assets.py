@@ -59,9 +59,19 @@ def _read_inputs(settings: Settings) -> _Inputs:
 
 
 def _train(
-    context: dg.AssetExecutionContext, settings: Settings, run: ModelRunConfig, slices_of: str, stage: Stage, device: str, blends: bool
+    context: dg.AssetExecutionContext,
+    settings: Settings,
+    run: ModelRunConfig,
+    slices_of: str,
+    stage: Stage,
+    blends: bool,
+    device: str = "cpu",
+    told: Mapping[str, str | int] | None = None,
 ) -> Iterator[dg.AssetMaterialization]:
-    """Train the partitions of this run and yield one event each; the refused and the failed are named at the end, and no retry mends them."""
+    """Train the partitions of this run and yield one event each; the refused and the failed are named at the end, and no retry mends them.
+
+    `told` : what the events say of the device.
+    """
     inputs = _read_inputs(settings)
     pooled = slices_of == target_plan.key.path[-1]
     slices = plan_slices(inputs.plan, TrainingType.CROSS_SECTIONAL if pooled else TrainingType.SYMBOL_SPECIFIC)
@@ -81,7 +91,7 @@ def _train(
         context.log.info(f"{asset.to_user_string()} {done}/{len(work.slices)}: {key}, {len(outcome.models)} models, {outcome.seconds:.1f} s")
         if outcome.models:
             tags = _tags(slices[key], slices_of, _version(outcome), read)
-            yield dg.AssetMaterialization(asset, partition=key, metadata=_outcome_metadata(outcome), tags=tags)
+            yield dg.AssetMaterialization(asset, partition=key, metadata={**_outcome_metadata(outcome), **(told or {})}, tags=tags)
         else:
             failed[key] = "; ".join(failure_line(failure) for failure in outcome.failures) or "no model"
     if failed:
@@ -186,12 +196,12 @@ def make_model_asset(
 
         def on_device(context: dg.AssetExecutionContext, config: ModelRunConfig, settings: Settings, gpu: GpuResource) -> Iterator[dg.AssetMaterialization]:
             with gpu.lease() as device:
-                yield from _train(context, settings, config, slices_name, stage, device.name, blends)
+                yield from _train(context, settings, config, slices_name, stage, blends, device.name, gpu.metadata(device))
 
         return decorate(on_device)  # type: ignore[no-any-return]
 
     def on_cpu(context: dg.AssetExecutionContext, config: ModelRunConfig, settings: Settings) -> Iterator[dg.AssetMaterialization]:
-        yield from _train(context, settings, config, slices_name, stage, "cpu", blends)
+        yield from _train(context, settings, config, slices_name, stage, blends)
 
     return decorate(on_cpu)  # type: ignore[no-any-return]
 

@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from config.schema import Config
 from tests.panels import BINARY_TARGET, CLASS_TARGET, REGRESSION_TARGET, Planted, make_panel, pooled_job, symbol_job
@@ -233,6 +234,18 @@ def test_symbol_jobs_of_the_gpu_stage_are_stacked_and_fall_back_to_single_fits(p
     outcomes = train(jobs, panel, tmp_path, stage=Stage.GPU, families=TINY_FAMILIES)
     assert [read_card(Path(outcome.models[0].path)).details["fit"] for outcome in outcomes] == [details] * 3
     assert train(jobs, panel, tmp_path, stage=Stage.CPU, families=TINY_FAMILIES) == []
+
+
+def test_the_card_of_a_model_names_the_device_and_the_most_memory_that_its_fits_took(panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch as it is with a CUDA device, to which these families send nothing: each fit takes another peak."""
+    peaks = iter([3 << 20, 2 << 20])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda name: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda name: next(peaks))
+    job = symbol_job(panel, "S000", REGRESSION_TARGET, ("Stacked",), stage=Stage.GPU)
+    folder = written(panel, tmp_path / "panel")
+    (outcome,) = train_jobs([job], folder, Config(), tmp_path, Stage.GPU, device="cuda:0", families=TINY_FAMILIES)
+    card = read_card(Path(outcome.models[0].path))
+    assert (card.device, card.details["device_peak_bytes"]) == ("cuda:0", 3 << 20)
 
 
 def test_stacked_nets_are_the_same_bytes_for_a_run_a_backfill_in_parts_and_a_resumed_run(tmp_path: Path) -> None:
