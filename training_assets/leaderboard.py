@@ -59,9 +59,9 @@ def leaderboard_frame(cards: Sequence[ModelCard]) -> pd.DataFrame:
 
 
 def leaderboard_markdown(frame: pd.DataFrame, limit: int = 50) -> str:
-    """The first rows as a Markdown table; symbols of pooled models read `pooled`."""
-    lines = ["| target | symbol | family | metric | score | interval |", "| --- | --- | --- | --- | ---: | --- |"]
+    """The first rows as a Markdown table; symbols of pooled models read `pooled`, and the route says which are experimental."""
+    lines = ["| target | symbol | route | family | metric | score | interval |", "| --- | --- | --- | --- | --- | ---: | --- |"]
     for row in frame.head(limit).itertuples():
         symbol = row.symbol if isinstance(row.symbol, str) else "pooled"
-        lines.append(f"| {row.target} | {symbol} | {row.family} | {row.metric} | {row.score:.4f} | {row.ci_low:.4f} to {row.ci_high:.4f} |")
+        lines.append(f"| {row.target} | {symbol} | {row.route} | {row.family} | {row.metric} | {row.score:.4f} | {row.ci_low:.4f} to {row.ci_high:.4f} |")
     return "\n".join(lines)
