@@ -8,9 +8,8 @@ Events are yielded one a partition with data version and provenance, since a ran
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +74,12 @@ def _train(
     stage: Stage,
     blends: bool,
     device: str = "cpu",
-    told_of_device: Callable[[], dict[str, str | int]] = dict,
+    told: Mapping[str, str | int] | None = None,
 ) -> Iterator[dg.AssetMaterialization]:
-    """Train the partitions of this run and yield one event each; the refused and the failed are named at the end, and no retry mends them."""
+    """Train the partitions of this run and yield one event each; the refused and the failed are named at the end, and no retry mends them.
+
+    `told` : what the events say of the device.
+    """
     store = remote_store(settings.load().resources.store, settings.output)
     if store is not None:
         store.pull_tree()
@@ -110,7 +112,7 @@ def _train(
                 store.push(Path(model.path).relative_to(settings.output).as_posix())
         if outcome.models:
             tags = provenance_tags(slices[key], slices_of, _version(outcome), read, code)
-            yield dg.AssetMaterialization(asset, partition=key, metadata={**_outcome_metadata(outcome), **told_of_device()}, tags=tags)
+            yield dg.AssetMaterialization(asset, partition=key, metadata={**_outcome_metadata(outcome), **(told or {})}, tags=tags)
         else:
             failed[key] = "; ".join(failure_line(failure) for failure in outcome.failures) or "no model"
     if failed:
@@ -187,7 +189,7 @@ def make_model_asset(
 
         def on_device(context: dg.AssetExecutionContext, config: ModelRunConfig, settings: Settings, gpu: GpuResource) -> Iterator[dg.AssetMaterialization]:
             with held_for_run(settings.output, context.run.tags, context.log.info), gpu.lease() as device:
-                yield from _train(context, settings, config, slices_name, stage, blends, device.name, partial(gpu.metadata, device))
+                yield from _train(context, settings, config, slices_name, stage, blends, device.name, gpu.metadata(device))
 
         return decorate(on_device)  # type: ignore[no-any-return]
 
