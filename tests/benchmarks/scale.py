@@ -3,8 +3,8 @@
     python -m tests.benchmarks.scale 60 120 250 500 --bars 2500 --features 100 --targets 4
 
 One line a number of symbols and, with three or more of them, exponents fitted to the growth of each stage and of memory (1 is proportional to symbols).
-Memory is the largest sum of proportional set sizes over the command and its workers, with what an idle interpreter takes beside it;
-`x panel` is what lies beyond the interpreter over the panel's own bytes (features and labels). `--data-dir` plans bars that are there.
+Memory is the largest sum of proportional set sizes over the command and its workers, with what the same interpreters take idle beside it;
+`x panel` is what lies beyond these over the panel's own bytes (features and labels). `--data-dir` plans bars that are there.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.benchmarks.markets import settings_of, write_market
-from tests.benchmarks.memory import interpreter_bytes, run_watched
+from tests.benchmarks.memory import WORKER_IMPORTS, interpreter_bytes, run_watched
 
 MEGABYTE = 1_000_000
 
@@ -32,6 +32,7 @@ class Planned:
     seconds: float
     by_stage: dict[str, float]
     peak_bytes: int
+    by_process: tuple[int, ...]
     private_bytes: int
     interpreter_bytes: int
     panel_bytes: int
@@ -47,8 +48,9 @@ def plan_market(data: Path, output: Path, options: Sequence[str]) -> Planned:
     import pyarrow.parquet as pq
 
     command = [sys.executable, "-m", "routing_assets.cli", "plan", "--data-dir", str(data), "--output-dir", str(output), "--json", *options]
-    idle = interpreter_bytes()
     finished, peak, seconds = run_watched(command)
+    n_workers = sum(1 for share in peak.by_process[1:] if share > MEGABYTE * 40)  # the rest track resources for Python and do nothing
+    idle = interpreter_bytes() + (n_workers * interpreter_bytes(WORKER_IMPORTS) if n_workers else 0)
     if finished.returncode not in (0, 1):
         raise RuntimeError(f"planning ended with status {finished.returncode}: {finished.stderr[-2000:]}")
     document = json.loads(finished.stdout)
@@ -56,7 +58,7 @@ def plan_market(data: Path, output: Path, options: Sequence[str]) -> Planned:
     n_bytes = sum((panel / f"{name}.npy").stat().st_size for name in ("features", "labels"))
     n_symbols = len(json.loads((panel / "panel.json").read_text(encoding="utf-8"))["symbols"])
     n_rows = pq.read_metadata(output / "METRICS" / "routing_candidates.parquet").num_rows
-    return Planned(n_symbols, seconds, document["seconds_by_step"], peak.pss_bytes, peak.private_bytes, idle, n_bytes, n_rows)
+    return Planned(n_symbols, seconds, document["seconds_by_step"], peak.pss_bytes, peak.by_process, peak.private_bytes, idle, n_bytes, n_rows)
 
 
 def plan_synthetic(n_symbols: int, n_bars: int, n_features: int, n_targets: int, extra: Sequence[str] = (), scratch: Path | None = None) -> Planned:
@@ -78,7 +80,7 @@ def growth_exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
 def report_line(run: Planned) -> str:
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in run.by_stage.items() if seconds >= 0.05)
     return (
-        f"{run.n_symbols:>6} symbols {run.seconds:8.1f} s  peak {run.peak_bytes / MEGABYTE:8,.0f} MB (interpreter {run.interpreter_bytes / MEGABYTE:,.0f}, "
+        f"{run.n_symbols:>6} symbols {run.seconds:8.1f} s  peak {run.peak_bytes / MEGABYTE:8,.0f} MB ({' + '.join(f'{share / MEGABYTE:,.0f}' for share in run.by_process)}; interpreters {run.interpreter_bytes / MEGABYTE:,.0f}, "
         f"not backed by files {run.private_bytes / MEGABYTE:,.0f})  panel {run.panel_bytes / MEGABYTE:,.0f} MB, {run.times_panel:.2f} x panel  "
         f"{run.n_candidates:,} candidates\n       {stages}"
     )
