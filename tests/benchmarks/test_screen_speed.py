@@ -39,8 +39,8 @@ def folds_of(panel: Panel):
     return make_folds(panel.holdout_start_code, 3, 5, CONFIG.splits)
 
 
-@pytest.mark.parametrize("n_columns", [1, 6], ids=["one_target", "six_targets"])
-def test_ridge_pairs_are_at_least_five_times_as_fast_as_a_loop_over_sklearn(panel: Panel, against: Against, n_columns: int) -> None:
+@pytest.mark.parametrize(("n_columns", "least"), [(1, 5), (6, 10)], ids=["one_target", "six_targets"])
+def test_ridge_pairs_are_several_times_as_fast_as_a_loop_over_sklearn(panel: Panel, against: Against, n_columns: int, least: int) -> None:
     folds, ends = folds_of(panel), panel.label_end_codes[0]
     rng = np.random.default_rng(1)
     columns = np.asarray(panel.labels[0], float)[:, None] + rng.normal(size=(panel.n_rows, n_columns))
@@ -60,7 +60,7 @@ def test_ridge_pairs_are_at_least_five_times_as_fast_as_a_loop_over_sklearn(pane
                 Ridge(alpha=penalty * train.sum()).fit(x[train], y[train]).predict(x[test])
 
     measured = against(screen, loop, "scikit-learn Ridge in a loop, local alone", "pairs", N_SYMBOLS * n_columns)
-    assert measured.ratio > 5
+    assert measured.ratio > least
 
 
 def test_rank_correlations_of_many_segments_are_faster_than_a_loop_over_scipy(panel: Panel, against: Against) -> None:
