@@ -29,9 +29,8 @@ def page_text(run: Mapping[str, Any], scales: Sequence[Mapping[str, Any]], backf
     parts = [HEAD.format(tolerance=TOLERANCE), _machine(run["machine_info"]), _ratios(run["benchmarks"])]
     parts += [_scale(scale) for scale in scales]
     if backfill:
-        parts.append(
-            f"## Backfill\n\nA backfill through the daemon beside the same work in a bare pool and as many bare events.\n\n```\n{backfill.strip()}\n```\n"
-        )
+        title = "## Backfill\n\nA backfill through the daemon beside the same work in a bare pool and as many bare events."
+        parts.append(f"{title}\n\n```\n{backfill.strip()}\n```\n")
     return "\n".join(parts)
 
 
@@ -42,45 +41,38 @@ def _machine(info: Mapping[str, Any]) -> str:
 
 
 def _ratios(benchmarks: Sequence[Mapping[str, Any]]) -> str:
-    lines = [
-        "## Against a baseline",
-        "",
-        "| what | ours a second | spread | baseline | baseline a second | times as fast |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    columns = ["what", "ours a second", "spread", "baseline", "baseline a second", "times as fast"]
+    lines = ["## Against a baseline", "", _row(columns), _row(["---"] * len(columns))]
     for one in sorted(benchmarks, key=lambda item: str(item["fullname"])):
         extra, stats = one["extra_info"], one["stats"]
         spread = f"±{50 * stats['iqr'] / stats['median']:.0f}%"
+        figures = [f"{stats['median']:.3g} s in all", spread, "", "", ""]
         if "ratio" in extra:
-            figures = [
-                f"{_short(extra['a_second'])} {extra['unit']}",
-                spread,
-                extra["baseline"],
-                _short(extra["baseline_a_second"]),
-                f"**{extra['ratio']:.3g}**",
-            ]
-        else:
-            figures = [f"{stats['median']:.3g} s in all", spread, "", "", ""]
-        lines.append("| " + " | ".join([_words(one["name"]), *figures]) + " |")
+            ours, theirs = _short(extra["a_second"]), _short(extra["baseline_a_second"])
+            figures = [f"{ours} {extra['unit']}", spread, extra["baseline"], theirs, f"**{extra['ratio']:.3g}**"]
+        lines.append(_row([_words(one["name"]), *figures]))
     return "\n".join(lines) + "\n"
 
 
 def _scale(document: Mapping[str, Any]) -> str:
     size = document["size"]
-    lines = [f"## Planning {size['bars']:,} bars a symbol, {size['features']} features, {size['targets']} targets", ""]
-    lines += ["| symbols | seconds | peak MB | interpreters MB | panel MB | beyond the interpreters, x panel | candidates | longest stages, s |"]
-    lines += ["| --- | --- | --- | --- | --- | --- | --- | --- |"]
+    settings = f" ({', '.join(document['settings'])})" if document["settings"] else ""
+    lines = [f"## Planning {size['bars']:,} bars a symbol, {size['features']} features, {size['targets']} targets{settings}", ""]
+    columns = ["symbols", "seconds", "processor s", "peak MB", "interpreters MB", "panel MB", "beyond them, x panel", "candidates", "longest stages, s"]
+    lines += [_row(columns), _row(["---"] * len(columns))]
     for run in document["runs"]:
         longest = sorted(run["by_stage"].items(), key=lambda item: -item[1])[:4]
         sizes = [f"{run[name] / 1e6:,.0f}" for name in ("peak_bytes", "interpreter_bytes", "panel_bytes")]
+        counts = [f"{run['n_symbols']:,}", f"{run['seconds']:.0f}", f"{run['processor_seconds']:.0f}", *sizes]
         stages = ", ".join(f"{name} {seconds:.0f}" for name, seconds in longest)
-        lines.append(
-            "| "
-            + " | ".join([f"{run['n_symbols']:,}", f"{run['seconds']:.0f}", *sizes, f"{run['times_panel']:.2f}", f"{run['n_candidates']:,}", stages])
-            + " |"
-        )
-    growth = ["", "Fitted exponents (1 is in proportion to the symbols):", "", "```", *document["growth"], "```"] if document["growth"] else []
-    return "\n".join([*lines, *growth]) + "\n"
+        lines.append(_row([*counts, f"{run['times_panel']:.2f}", f"{run['n_candidates']:,}", stages]))
+    if document["growth"]:
+        lines += ["", "Fitted exponents (1 is in proportion to the symbols):", "", "```", *document["growth"], "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _words(name: str) -> str:

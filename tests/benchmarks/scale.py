@@ -64,9 +64,8 @@ def plan_market(data: Path, output: Path, options: Sequence[str]) -> Planned:
     n_bytes = sum((panel / f"{name}.npy").stat().st_size for name in ("features", "labels"))
     n_symbols = len(json.loads((panel / "panel.json").read_text(encoding="utf-8"))["symbols"])
     n_rows = pq.read_metadata(output / "METRICS" / "routing_candidates.parquet").num_rows
-    return Planned(
-        n_symbols, seconds, processor_seconds, document["seconds_by_step"], peak.pss_bytes, peak.by_process, peak.private_bytes, idle, n_bytes, n_rows
-    )
+    memory = (peak.pss_bytes, peak.by_process, peak.private_bytes, idle, n_bytes)
+    return Planned(n_symbols, seconds, processor_seconds, document["seconds_by_step"], *memory, n_rows)
 
 
 def plan_synthetic(n_symbols: int, n_bars: int, n_features: int, n_targets: int, extra: Sequence[str] = (), scratch: Path | None = None) -> Planned:
@@ -90,8 +89,8 @@ def report_line(run: Planned) -> str:
     shares = " + ".join(f"{share / MEGABYTE:,.0f}" for share in run.by_process if share > MEGABYTE * IDLE_MEGABYTES)
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in run.by_stage.items() if seconds >= 0.05)
     return (
-        f"{run.n_symbols:>6} symbols {run.seconds:8.1f} s (processor {run.processor_seconds:.1f} s)  peak {run.peak_bytes / MEGABYTE:8,.0f} MB ({shares}; interpreters "
-        f"{run.interpreter_bytes / MEGABYTE:,.0f}, not backed by files {run.private_bytes / MEGABYTE:,.0f})  panel {run.panel_bytes / MEGABYTE:,.0f} MB, "
+        f"{run.n_symbols:>6} symbols {run.seconds:8.1f} s (processor {run.processor_seconds:.1f} s)  peak {run.peak_bytes / MEGABYTE:8,.0f} MB ({shares}; "
+        f"interpreters {run.interpreter_bytes / MEGABYTE:,.0f}, not backed by files {run.private_bytes / MEGABYTE:,.0f})  panel {run.panel_bytes / MEGABYTE:,.0f} MB, "
         f"{run.times_panel:.2f} x panel  {run.n_candidates:,} candidates\n       {stages}"
     )
 
@@ -132,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.json:
         size = {"bars": chosen.bars, "features": chosen.features, "targets": chosen.targets}
         growth = report_growth(runs) if len(runs) >= 3 else []
-        document = {"size": size, "runs": [{**asdict(run), "times_panel": run.times_panel} for run in runs], "growth": growth}
+        document = {"size": size, "settings": chosen.extra, "runs": [{**asdict(run), "times_panel": run.times_panel} for run in runs], "growth": growth}
         chosen.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
