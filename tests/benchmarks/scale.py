@@ -88,10 +88,10 @@ def report_line(run: Planned) -> str:
     """Two lines: the whole, and the stages."""
     shares = " + ".join(f"{share / MEGABYTE:,.0f}" for share in run.by_process if share > MEGABYTE * IDLE_MEGABYTES)
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in run.by_stage.items() if seconds >= 0.05)
+    sizes = f"interpreters {run.interpreter_bytes / MEGABYTE:,.0f}, not backed by files {run.private_bytes / MEGABYTE:,.0f}"
     return (
         f"{run.n_symbols:>6} symbols {run.seconds:8.1f} s (processor {run.processor_seconds:.1f} s)  peak {run.peak_bytes / MEGABYTE:8,.0f} MB ({shares}; "
-        f"interpreters {run.interpreter_bytes / MEGABYTE:,.0f}, not backed by files {run.private_bytes / MEGABYTE:,.0f})  panel {run.panel_bytes / MEGABYTE:,.0f} MB, "
-        f"{run.times_panel:.2f} x panel  {run.n_candidates:,} candidates\n       {stages}"
+        f"{sizes})  panel {run.panel_bytes / MEGABYTE:,.0f} MB, {run.times_panel:.2f} x panel  {run.n_candidates:,} candidates\n       {stages}"
     )
 
 
