@@ -12,12 +12,13 @@ OUTPUT ?= results
 KILLS ?= 30
 ARGS ?=
 
-.PHONY: help install run test fuzz faults lint format types lock bench ui docs docs-refresh docs-pictures cloud-check clean
+.PHONY: help install run test fuzz faults lint format types lock bench bench-full ui docs docs-refresh docs-pictures cloud-check clean
 
 help:
 	@echo "make run      plan and train on the embedded sample, into $(OUTPUT)/ (ARGS=... adds options of 'switchyard run')"
 	@echo "make test     the tests          make lint    style         make types   strict types"
 	@echo "make format   rewrite style      make bench   benchmarks    make ui      the Dagster UI on $(OUTPUT)/"
+	@echo "make bench-full   benchmarks at full size, planning at scale; both write docs/benchmarks.md"
 	@echo "make fuzz     long fuzzers       make faults  KILLS=30 kills at random moments"
 	@echo "make install  the environment    make lock    pin the environment anew"
 	@echo "make docs-pictures  the documentation's pictures of report, terminal and UI, from $(OUTPUT)/ (needs Chromium)"
@@ -72,9 +73,26 @@ faults: $(STAMP)
 	@echo "== kills at random moments"
 	@SWITCHYARD_FAULT_KILLS=$(KILLS) $(BIN)/python -m pytest tests/pipeline/test_faults.py -k killed $(ARGS)
 
+# Processor time, not the clock: the machine may be shared. What is measured lies in .benchmarks/, and the page is written from it.
+BENCH = OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks -s --benchmark-timer=time.process_time --benchmark-json=.benchmarks/run.json $(ARGS)
+BENCH_PAGE = $(BIN)/python -m tests.benchmarks.page .benchmarks/run.json --scale .benchmarks/growth.json --scale .benchmarks/scale.json --backfill .benchmarks/backfill.txt
+
 bench: $(STAMP)
 	@echo "== benchmarks"
-	@$(BIN)/python -m pytest tests/benchmarks $(ARGS)
+	@mkdir -p .benchmarks
+	@$(BENCH)
+	@$(BENCH_PAGE)
+	@echo "== docs/benchmarks.md"
+
+bench-full: $(STAMP)
+	@echo "== benchmarks at full size, planning at scale, a backfill; an hour and more"
+	@mkdir -p .benchmarks
+	@SWITCHYARD_BENCHMARK_FULL=1 $(BENCH)
+	@$(BIN)/python -m tests.benchmarks.scale 60 120 250 --json .benchmarks/growth.json
+	@$(BIN)/python -m tests.benchmarks.scale 500 --targets 10 --json .benchmarks/scale.json
+	@$(BIN)/python -m tests.benchmarks.backfill 100 300 > .benchmarks/backfill.txt
+	@$(BENCH_PAGE)
+	@echo "== docs/benchmarks.md"
 
 ui: $(STAMP)
 	@$(BIN)/switchyard ui --output-dir $(OUTPUT) $(ARGS)

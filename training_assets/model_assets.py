@@ -8,7 +8,7 @@ Events are yielded one a partition with data version and provenance, since a ran
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
