@@ -8,6 +8,7 @@ import pandas as pd
 
 from config.load import config_hash
 from resources.artifact_store import PATH_KEY, content_version, read_value
+from resources.frame_types import column_schema, frame_type
 from resources.provenance import git_commit
 from resources.settings import Settings
 from routing_assets.decisions.plan_documents import read_routing_plan, write_routing_plan
@@ -19,6 +20,7 @@ from routing_assets.evidence.feature_sets import feature_sets
 from routing_assets.evidence.ranking import rank_targets
 from routing_assets.evidence.selection import select_features
 from routing_assets.evidence.stability import measure_stability
+from routing_assets.evidence.table_columns import RANKING, SELECTION, STABILITY
 from routing_assets.plans.plan_inputs import state_feature_sets
 from routing_assets.plans.training_plan import make_training_plan
 from routing_assets.plans.training_plan_files import write_training_plan
@@ -27,8 +29,10 @@ from routing_assets.report.plan_summary import decision_lines, plan_routes, pool
 from training_assets.assets import CODE_VERSION, OWNERS, STORE
 from training_assets.families.registry import FAMILIES
 from training_assets.leakage.audit import audit_leakage
+from training_assets.leakage.words import finding_sentences, told_findings
 from training_assets.panel.panel import Bars, Panel
 from training_assets.partitions import publish_plan
+from training_assets.table_columns import AUDIT
 
 RANKING_PATH = "METRICS/target_ranking.parquet"
 SELECTION_PATH = "METRICS/feature_selection.parquet"
@@ -37,20 +41,37 @@ STABILITY_PATH = "METRICS/stability.parquet"
 CANDIDATES_PATH = "METRICS/routing_candidates.parquet"
 ROUTING_PLAN_PATH = "METRICS/routing_plan"
 TRAINING_PLAN_PATH = "globals/training_plan"
+MAX_FINDINGS_TOLD = 100
 
 
 def _table_output(frame: pd.DataFrame, **metadata: dg.MetadataValue | int | float | str) -> dg.Output[pd.DataFrame]:
     return dg.Output(frame, data_version=dg.DataVersion(content_version(frame)), metadata={"dagster/row_count": len(frame), **metadata})
 
 
-@dg.asset(group_name="evidence", kinds={"parquet"}, owners=OWNERS, io_manager_key=STORE, metadata={PATH_KEY: RANKING_PATH}, code_version=CODE_VERSION)
+@dg.asset(
+    group_name="evidence",
+    kinds={"parquet"},
+    owners=OWNERS,
+    io_manager_key=STORE,
+    metadata={PATH_KEY: RANKING_PATH, **column_schema(RANKING)},
+    dagster_type=frame_type("TargetRanking", "Targets by the lower bound of their out-of-sample skill, one a row.", RANKING),
+    code_version=CODE_VERSION,
+)
 def target_ranking(panel: Panel, settings: Settings) -> dg.Output[pd.DataFrame]:
     """Every target by the lower bound of its out-of-sample skill; the ones marked selected are routed."""
     ranking = rank_targets(panel, settings.load())
     return _table_output(ranking, n_targets=len(ranking), n_selected=int(ranking["selected"].sum()), ranking=_markdown(ranking))
 
 
-@dg.asset(group_name="evidence", kinds={"parquet"}, owners=OWNERS, io_manager_key=STORE, metadata={PATH_KEY: SELECTION_PATH}, code_version=CODE_VERSION)
+@dg.asset(
+    group_name="evidence",
+    kinds={"parquet"},
+    owners=OWNERS,
+    io_manager_key=STORE,
+    metadata={PATH_KEY: SELECTION_PATH, **column_schema(SELECTION)},
+    dagster_type=frame_type("FeatureSelection", "Every feature's evidence for every routed target, one (target, feature) a row.", SELECTION),
+    code_version=CODE_VERSION,
+)
 def feature_selection(panel: Panel, target_ranking: pd.DataFrame, settings: Settings) -> dg.Output[pd.DataFrame]:
     """Every feature's rank by four selectors, held against random canaries, for each target that is routed."""
     targets = target_ranking.loc[target_ranking["selected"], "target"].tolist()
@@ -61,7 +82,15 @@ def feature_selection(panel: Panel, target_ranking: pd.DataFrame, settings: Sett
     )
 
 
-@dg.asset(group_name="evidence", kinds={"parquet"}, owners=OWNERS, io_manager_key=STORE, metadata={PATH_KEY: AUDIT_PATH}, code_version=CODE_VERSION)
+@dg.asset(
+    group_name="evidence",
+    kinds={"parquet"},
+    owners=OWNERS,
+    io_manager_key=STORE,
+    metadata={PATH_KEY: AUDIT_PATH, **column_schema(AUDIT)},
+    dagster_type=frame_type("LeakageAudit", "Findings of the leakage detectors, one a row, and a row a detector that found nothing.", AUDIT),
+    code_version=CODE_VERSION,
+)
 def leakage_audit(market_bars: Bars, panel: Panel, feature_selection: pd.DataFrame, settings: Settings) -> dg.Output[pd.DataFrame]:
     """What the leakage detectors found in features, labels and symbols of every routed target; BLOCKED findings keep models from being fitted."""
     audit = audit_leakage(market_bars, panel, feature_selection, settings.load())
@@ -69,7 +98,15 @@ def leakage_audit(market_bars: Bars, panel: Panel, feature_selection: pd.DataFra
     return _table_output(audit, **{f"n_{status.lower()}": count for status, count in status_counts(audit).items()}, findings=_markdown(findings))
 
 
-@dg.asset(group_name="evidence", kinds={"parquet"}, owners=OWNERS, io_manager_key=STORE, metadata={PATH_KEY: STABILITY_PATH}, code_version=CODE_VERSION)
+@dg.asset(
+    group_name="evidence",
+    kinds={"parquet"},
+    owners=OWNERS,
+    io_manager_key=STORE,
+    metadata={PATH_KEY: STABILITY_PATH, **column_schema(STABILITY)},
+    dagster_type=frame_type("Stability", "Stability of every side, one a row.", STABILITY),
+    code_version=CODE_VERSION,
+)
 def stability(panel: Panel, feature_selection: pd.DataFrame, leakage_audit: pd.DataFrame, settings: Settings) -> dg.Output[pd.DataFrame]:
     """How alike the features are that a signal uses from one stretch of time to the next, corrected for chance, with its interval."""
     table = measure_stability(panel, feature_selection, leakage_audit, settings.load())
@@ -104,14 +141,15 @@ def routing_candidates(
 
 
 @dg.asset(group_name="routing", kinds={"json"}, owners=OWNERS, code_version=CODE_VERSION, deps=[routing_candidates])
-def routing_plan(context: dg.AssetExecutionContext, panel: Panel, settings: Settings) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def routing_plan(context: dg.AssetExecutionContext, panel: Panel, leakage_audit: pd.DataFrame, settings: Settings) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The route of every (target, symbol) pair, with each number and the bound it met."""
     config = settings.load()
     decisions = route_candidates(read_candidates(settings.output / CANDIDATES_PATH), config.routing)
     plan = make_routing_plan(decisions, config.routing, config_hash=config_hash(config), data_hash=panel.data_hash, git_commit=git_commit())
     folder = settings.output / ROUTING_PLAN_PATH
     # The JSON is what later steps read, so it is written whatever else is asked for.
-    write_routing_plan(plan, folder, tuple(dict.fromkeys(("json", *config.routing.dump_plan_as))), config.routing.yaml_max_pairs)
+    formats = tuple(dict.fromkeys(("json", *config.routing.dump_plan_as)))
+    write_routing_plan(plan, folder, formats, config.routing.yaml_max_pairs, finding_sentences(told_findings(leakage_audit), MAX_FINDINGS_TOLD))
     if config.routing.log_decision_reasons:
         for line in decision_lines(plan):
             context.log.info(line)

@@ -9,6 +9,7 @@ import dagster as dg
 import pandas as pd
 
 from resources.artifact_store import PATH_KEY, content_version
+from resources.frame_types import column_schema, frame_type
 from resources.market_data.sources import load_market_data
 from resources.settings import Settings
 from training_assets.leaderboard import leaderboard_frame, leaderboard_markdown, read_cards
@@ -18,6 +19,7 @@ from training_assets.panel.data_hash import data_hash
 from training_assets.panel.panel import Bars, Panel
 from training_assets.partitions import TARGET_SYMBOL, TARGETS
 from training_assets.plan_reader import read_master_plan
+from training_assets.table_columns import LEADERBOARD
 
 CODE_VERSION = "1"
 OWNERS = ["team:switchyard"]
@@ -104,7 +106,8 @@ def panel(market_bars: Bars, settings: Settings) -> dg.Output[Panel]:
     kinds={"parquet"},
     owners=OWNERS,
     io_manager_key=STORE,
-    metadata={PATH_KEY: LEADERBOARD_PATH},
+    metadata={PATH_KEY: LEADERBOARD_PATH, **column_schema(LEADERBOARD)},
+    dagster_type=frame_type("ModelLeaderboard", "Models of the plan with their out-of-sample scores, one a row.", LEADERBOARD),
     code_version=CODE_VERSION,
     deps=[dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping()) for name in MODEL_ASSETS],
 )

@@ -98,10 +98,11 @@ def yaml_text(lines: Sequence[Line]) -> bytes:
     return b"".join(parts)
 
 
-def write_routing_plan(plan: RoutingPlan, folder: Path, formats: tuple[str, ...], yaml_max_pairs: int) -> None:
+def write_routing_plan(plan: RoutingPlan, folder: Path, formats: tuple[str, ...], yaml_max_pairs: int, findings: tuple[str, ...] = ()) -> None:
     """Write `routing_plan.{json,yaml,md}` into `folder`, which takes the place of what was there.
 
-    A YAML of more than `yaml_max_pairs` pairs becomes an index, with a file a target under `routing_plan_by_target/`.
+    A YAML of more than `yaml_max_pairs` pairs becomes an index, with a file a target under `routing_plan_by_target/`. `findings` of the leakage
+    audit, in words, go into the page for readers.
     """
     split = "yaml" in formats and plan.metadata["n_pairs"] > yaml_max_pairs
     with collector_paused():
@@ -114,7 +115,7 @@ def write_routing_plan(plan: RoutingPlan, folder: Path, formats: tuple[str, ...]
         elif "yaml" in formats:
             (place / "routing_plan.yaml").write_bytes(yaml_text(lines))
         if "md" in formats:
-            (place / "routing_plan.md").write_text(routing_plan_markdown(plan), encoding="utf-8")
+            (place / "routing_plan.md").write_text(routing_plan_markdown(plan, findings), encoding="utf-8")
 
 
 def read_routing_plan(path: Path, data_hash: str | None = None) -> RoutingPlan:
@@ -160,8 +161,8 @@ def read_document(file: Path, keys: tuple[str, ...], data_hash: str | None) -> d
     return document
 
 
-def routing_plan_markdown(plan: RoutingPlan) -> str:
-    """The plan for a reader: routes with their commonest reasons, what each gate refused, and a row a target."""
+def routing_plan_markdown(plan: RoutingPlan, findings: tuple[str, ...] = ()) -> str:
+    """The plan for a reader: routes with their commonest reasons, what each gate refused, a row a target, and the leakage findings in words."""
     metadata = plan.metadata
     pairs = [pair for entry in plan.targets.values() for pair in entry["symbols"].values()]
     reasons: dict[str, Counter[str]] = {str(route): Counter() for route in Route}
@@ -175,7 +176,15 @@ def routing_plan_markdown(plan: RoutingPlan) -> str:
     for route, count in metadata["route_counts"].items():
         common = ", ".join(f"{code} ({n:,})" for code, n in sorted(reasons[route].items(), key=lambda item: (-item[1], item[0]))[:3])
         lines.append(f"| {route} | {count:,} | {count / max(len(pairs), 1):.1%} | {common} |")
-    return "\n".join([*lines, *_funnel(plan, pairs), *_target_rows(plan)]) + "\n"
+    return "\n".join([*lines, *_funnel(plan, pairs), *_target_rows(plan), *_leakage(findings)]) + "\n"
+
+
+def _leakage(findings: tuple[str, ...]) -> list[str]:
+    if not findings:
+        return ["", "## Leakage", "", "Every detector that applies ran on every routed target and found nothing."]
+    return ["", "## Leakage", "", "What is blocked was left out of this plan; every number stands in METRICS/leakage_audit.parquet.", ""] + [
+        f"- {cell(line)}" for line in findings
+    ]
 
 
 def cell(text: str) -> str:

@@ -110,6 +110,22 @@ def canaries_selected(context: AuditContext) -> Verdict:
     return Verdict(findings, float(np.nanmax(behind, initial=-1.0)), 0.0, len(chosen))
 
 
+def selection_window(context: AuditContext) -> Verdict:
+    """Bars of the holdout that the choice of features says it has seen, the ends of the labels it used among them."""
+    rows = context.selection[context.selection["target"] == context.of_target.info.name]
+    inside = max(0, int(rows["fit_end_code"].max()) - context.panel.holdout_start_code + 1)
+    message = (
+        f"the choice of features saw {inside} bars > 0 of the holdout (its rows and labels end at time code {int(rows['fit_end_code'].max())}, the holdout "
+        f"starts at {context.panel.holdout_start_code}): what is left to test it on was chosen by; select again on rows whose labels end before"
+    )
+    return Verdict([blocked(None, inside, 0.0, message)] if inside else [], float(inside), 0.0, len(rows))
+
+
+def _states_window(context: AuditContext) -> bool:
+    rows = context.selection[context.selection["target"] == context.of_target.info.name]
+    return "fit_end_code" in rows.columns and bool((rows["fit_end_code"] >= 0).any())
+
+
 def _is_selected(context: AuditContext) -> bool:
     rows = context.selection[context.selection["target"] == context.of_target.info.name]
     return bool({"selected", "consensus", "canary_bound"} <= set(rows.columns) and rows["canary_bound"].notna().any())
@@ -145,4 +161,13 @@ CANARIES_SELECTED = Detector(
     LeakageStatus.BLOCKED,
     canaries_selected,
     _is_selected,
+)
+SELECTION_WINDOW = Detector(
+    "selection_window",
+    "features were chosen with the holdout in sight",
+    Taxonomy.FEATURE_SELECTION,
+    Scope.TARGET,
+    LeakageStatus.BLOCKED,
+    selection_window,
+    _states_window,
 )

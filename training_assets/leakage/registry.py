@@ -4,7 +4,7 @@ from training_assets.leakage.base import Detector
 from training_assets.leakage.clocks import LABEL_KNOWN_AT_DECISION, LABEL_OVERLAP, LOOKBACK_OVERLAP, TESTED_ROWS_TRAINED
 from training_assets.leakage.copies import NEAR_COPY, TARGET_COPY
 from training_assets.leakage.duplicates import DUPLICATE_ROWS, SYMBOL_COPY
-from training_assets.leakage.fitted import CANARIES_SELECTED, FULL_SAMPLE_SCALING, PREPROCESSING_WINDOW
+from training_assets.leakage.fitted import CANARIES_SELECTED, FULL_SAMPLE_SCALING, PREPROCESSING_WINDOW, SELECTION_WINDOW
 from training_assets.leakage.look_ahead import FEATURE_LOOK_AHEAD, LABEL_LOOK_AHEAD
 from training_assets.leakage.market_clock import CLOCK_OFFSET, FUTURE_BARS, STALE_BARS
 from training_assets.leakage.placebo import BARS_AHEAD, LEAD_LAG, PERMUTED_TARGET
@@ -28,6 +28,7 @@ DETECTORS: tuple[Detector, ...] = (
     TESTED_ROWS_TRAINED,
     PREPROCESSING_WINDOW,
     CANARIES_SELECTED,
+    SELECTION_WINDOW,
     SELECTIVE_LABELS,
     TARGET_COPY,
     NEAR_COPY,

@@ -184,6 +184,15 @@ def _canary(world: World, seed: int) -> World:
     return replace(world, change_selection=change)
 
 
+def _chosen_to(last: Callable[[World], int]) -> Plant:
+    """A selection that says it saw rows and labels up to a time code."""
+    return lambda world, seed: replace(world, change_selection=lambda selection: selection.assign(fit_start_code=0, fit_end_code=last(world)))
+
+
+def _holdout_start(world: World) -> int:
+    return world.panel().holdout_start_code
+
+
 def _labels_changed(make: Callable[[World, int], np.ndarray]) -> Plant:
     return lambda world, seed: world.with_column(SUPPLIED_TARGET, make(world, seed))
 
@@ -351,6 +360,13 @@ ZOO: tuple[Leak, ...] = (
     Leak("shuffled labels learned by heart", "permuted_target", _folds_of(OpenFold), None),
     Leak("preprocessing fitted on all rows", "preprocessing_window", _seen_all, None),
     Leak("a feature selected behind a canary", "canaries_selected", _canary, "heavy"),
+    Leak(
+        "features chosen on all rows",
+        "selection_window",
+        _chosen_to(lambda world: world.bars.times_ns.size - 1),
+        None,
+        twin=_chosen_to(lambda world: _holdout_start(world) - 1),
+    ),
     Leak(
         "small moves left out of the labels",
         "selective_labels",

@@ -59,10 +59,11 @@ class World:
         return self.change_panel(build_panel(self.bars, self.config, "0" * 16).panel)
 
     def audit(self, targets: tuple[str, ...] | None = None) -> pd.DataFrame:
-        """The audit of the targets named, by default all, with every feature selected well above its canaries."""
+        """The audit of the targets named, by default all, with every feature selected well above its canaries, on the rows before the holdout."""
         panel = self.panel()
         rows = [(target, name, 0.9, 0.5, True) for target in targets or panel.target_names for name in panel.feature_names]
-        selection = self.change_selection(pd.DataFrame(rows, columns=["target", "feature", "consensus", "canary_bound", "selected"]))
+        selection = pd.DataFrame(rows, columns=["target", "feature", "consensus", "canary_bound", "selected"])
+        selection = self.change_selection(selection.assign(fit_start_code=0, fit_end_code=panel.holdout_start_code - 1))
         return audit_leakage(self.bars, panel, selection, self.config, self.machinery)
 
 
