@@ -14,13 +14,14 @@ import pandas as pd
 from config.schema import Config
 from resources.artifact_store import PATH_KEY, content_version
 from resources.files import scratch_folder
+from resources.frame_types import declared_schema, frame_type
 from resources.market_data.digest import whole_digest
 from resources.market_data.sources import list_market_files, load_market_data
-from resources.metadata import column_schema, shown_table
+from resources.metadata import shown_table
 from resources.remote_store import remote_store
 from resources.settings import Settings
 from resources.worker_pool import peak_memory_bytes
-from training_assets.leaderboard import LEADERBOARD_COLUMNS, leaderboard_frame, read_cards
+from training_assets.leaderboard import leaderboard_frame, read_cards
 from training_assets.market_changes import files_version
 from training_assets.panel.alignment import align_bars
 from training_assets.panel.build import build_panel
@@ -28,6 +29,7 @@ from training_assets.panel.data_hash import data_hash
 from training_assets.panel.panel import Bars, Panel
 from training_assets.partitions import TARGET_SYMBOL, TARGETS
 from training_assets.plan_reader import read_master_plan
+from training_assets.table_columns import LEADERBOARD
 
 Stored = TypeVar("Stored", Bars, Panel)
 
@@ -167,7 +169,8 @@ def _mapped(value: Stored, folder: Path) -> Stored:
     kinds={"parquet"},
     owners=OWNERS,
     io_manager_key=STORE,
-    metadata={PATH_KEY: LEADERBOARD_PATH},
+    metadata={PATH_KEY: LEADERBOARD_PATH, **declared_schema(LEADERBOARD)},
+    dagster_type=frame_type("ModelLeaderboard", "Models of the plan with their out-of-sample scores, one a row.", LEADERBOARD),
     code_version=CODE_VERSION,
     deps=[dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping()) for name in MODEL_ASSETS],
 )
@@ -189,7 +192,6 @@ def model_leaderboard(settings: Settings) -> dg.Output[pd.DataFrame]:
             "models_by_family": dg.MetadataValue.json({str(family): int(count) for family, count in counts.items()}),
             "leaderboard": shown_table(frame.drop(columns=["n_rows", "experimental", "device", "model_id"]), N_MODELS_SHOWN),
             "peak_memory_bytes": peak_memory_bytes(),
-            **column_schema(frame, LEADERBOARD_COLUMNS),
         },
     )
 
