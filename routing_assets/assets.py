@@ -20,11 +20,12 @@ from routing_assets.evidence.ranking import rank_targets
 from routing_assets.evidence.selection import select_features
 from routing_assets.evidence.stability import measure_stability
 from routing_assets.plans.plan_inputs import state_feature_sets
-from routing_assets.plans.training_plan import make_training_plan
+from routing_assets.plans.training_plan import make_training_plan, plan_libraries
 from routing_assets.plans.training_plan_files import write_training_plan
 from routing_assets.report.pictures import forest_plot_svg, picture_markdown, route_map_svg
 from routing_assets.report.plan_summary import decision_lines, plan_routes, pooled_scores, reasons_by_route, status_counts
 from training_assets.assets import CODE_VERSION, OWNERS, STORE
+from training_assets.content_key import library_versions
 from training_assets.families.registry import FAMILIES
 from training_assets.leakage.audit import audit_leakage
 from training_assets.panel.panel import Bars, Panel
@@ -141,7 +142,8 @@ def training_plan(
     candidates = read_candidates(settings.output / CANDIDATES_PATH)
     features = feature_sets(panel, feature_selection, leakage_audit)
     state_features = state_feature_sets(panel, leakage_audit, features)
-    plan = make_training_plan(routing, candidates, features, FAMILIES.values(), config.training, state_features)
+    libraries = library_versions(plan_libraries(FAMILIES.values(), config.training.families))
+    plan = make_training_plan(routing, candidates, features, FAMILIES.values(), config.training, state_features, libraries)
     folder = settings.output / TRAINING_PLAN_PATH
     write_training_plan(plan, folder, config.routing.dump_plan_as)
     changes = publish_plan(context.instance, plan, panel.symbols)
