@@ -16,7 +16,7 @@ from routing_assets.command.commands import CommandResult, plan, predict, run, t
 from routing_assets.command.inspection import diff_plans, explain_pair, what_if_settings
 from routing_assets.command.options import WrongWordsError, parse_words
 from routing_assets.command.pipeline import RunError
-from routing_assets.command.printing import print_document, print_error, print_text
+from routing_assets.command.printing import print_document, print_error, print_problem, print_text
 from routing_assets.command.pruning import prune
 from routing_assets.command.refusals import REFUSALS
 from routing_assets.command.setup_commands import completion, init
@@ -64,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the process boundary: a fault of ours becomes one line and a status
         return _refuse_command(arguments, FAILED, f"{type(error).__name__}: {error}; --debug shows where", traceback.format_exc())
     for line in result.problems[:MAX_PROBLEMS]:
-        print_error(f"not done: {line}\n")
+        print_problem(line)
     if len(result.problems) > MAX_PROBLEMS:
-        print_error(f"not done: and {len(result.problems) - MAX_PROBLEMS} more\n")
+        print_problem(f"and {len(result.problems) - MAX_PROBLEMS} more")
     return result.status
 
 

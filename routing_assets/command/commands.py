@@ -16,7 +16,7 @@ import pandas as pd
 from config.schema import Config
 from config.stored import SETTINGS_FILE, read_stored
 from resources.artifact_store import read_value, write_value
-from resources.instance import HOME_VARIABLE, end_abandoned_runs, instance_home, open_instance
+from resources.instance import HOME_VARIABLE, end_abandoned_runs, instance_home, last_seconds, open_instance, written_workspace
 from resources.market_data.sources import list_market_files, load_market_data
 from resources.output_lock import OutputError, output_locked
 from resources.settings import Settings
@@ -61,7 +61,7 @@ def _run(arguments: argparse.Namespace, training: bool) -> CommandResult:
     with output_locked(settings.output, arguments.command), open_instance(settings.output) as instance:
         _remember(settings)
         end_abandoned_runs(instance, settings.output)
-        pipeline = Pipeline(settings, instance, Progress())
+        pipeline = Pipeline(settings, instance, Progress(last_seconds(instance, settings.output)))
         pipeline.plan()
         made = load_training_plan(settings.plan_folder, allow_no_jobs=True)
         if training:
@@ -84,7 +84,7 @@ def train(arguments: argparse.Namespace) -> CommandResult:
         settings = settings.changed(training_plan_dir=str(output / "globals" / "unrouted_plan"))
     with output_locked(output, arguments.command), open_instance(output) as instance:
         end_abandoned_runs(instance, output)
-        pipeline = Pipeline(settings, instance, Progress())
+        pipeline = Pipeline(settings, instance, Progress(last_seconds(instance, settings.output)))
         made, jobs = _prepared_jobs(arguments, settings, config, pipeline)
         pipeline.train(jobs, chosen(arguments, "families"))
         pipeline.report("report_routing" if _routed_here(settings, made) else "report_models")
@@ -186,7 +186,7 @@ def ui(arguments: argparse.Namespace) -> CommandResult:
     with open_instance(settings.output):
         pass  # made here with its settings, where there was none
     sys.stderr.write(f"Dagster UI at http://127.0.0.1:{arguments.port}, output {settings.output.resolve()}; Ctrl-C ends it\n")
-    command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(arguments.port), "-m", "routing_assets.definitions"]
+    command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(arguments.port), "-w", str(written_workspace(settings.output))]
     status = subprocess.call(command, env={**os.environ, **settings.environment(), HOME_VARIABLE: str(home)})
     return CommandResult("", {"status": status}, (), 0 if status in (0, 130, -2) else 1)
 

@@ -10,24 +10,27 @@ from typing import Any, TextIO
 
 import orjson
 
+from routing_assets.command.terminal import BAD, coloured, has_colour, painted
+
 
 def print_text(text: str) -> None:
-    """Text on standard output, characters that it cannot hold escaped; a reader that has gone away is no fault of the command's."""
-    try:
-        _write(sys.stdout, text)
-    except BrokenPipeError:
-        # What Python would flush again at its own end goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Text on standard output, in colour on a terminal, characters that it cannot hold escaped."""
+    _print(painted(text) if has_colour(sys.stdout) else text)
 
 
 def print_document(document: Mapping[str, Any], *, indented: bool = True) -> None:
     """One JSON document on standard output."""
-    print_text(json_text(document, indented=indented) + "\n")
+    _print(json_text(document, indented=indented) + "\n")
 
 
 def print_error(text: str) -> None:
     """Text on standard error."""
     _write(sys.stderr, text)
+
+
+def print_problem(text: str) -> None:
+    """A line of what did not succeed, on standard error."""
+    print_error(f"{coloured('not done', BAD) if has_colour(sys.stderr) else 'not done'}: {text}\n")
 
 
 def json_text(document: Mapping[str, Any], *, indented: bool = True) -> str:
@@ -46,6 +49,14 @@ def _readable(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_readable(key): _readable(item) for key, item in value.items()}
     return [_readable(item) for item in value] if isinstance(value, Sequence) else value
+
+
+def _print(text: str) -> None:
+    try:
+        _write(sys.stdout, text)
+    except BrokenPipeError:
+        # A reader that has gone away is no fault of the command's; what Python would flush again at its own end goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _write(stream: TextIO, text: str) -> None:
