@@ -20,6 +20,7 @@ from training_assets.contracts import Route, Stage, TrainingJob, TrainingPlan, T
 from training_assets.families.base import Family
 from training_assets.plan_reader import content_hash, with_families
 
+SCORING_LIBRARIES = ("lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "TA-Lib")
 PRIORITIES = {Route.BOTH: 3, Route.CROSS_SECTIONAL: 2, Route.SYMBOL_SPECIFIC: 2, Route.EXPERIMENTAL_ONLY: 1}
 POOLED_ROUTES = (Route.CROSS_SECTIONAL, Route.BOTH)
 LOCAL_ROUTES = (Route.SYMBOL_SPECIFIC, Route.BOTH, Route.EXPERIMENTAL_ONLY)
@@ -42,6 +43,7 @@ def make_training_plan(
     families: Iterable[Family],
     config: TrainingConfig,
     state_features: Mapping[str, tuple[str, ...]] | None = None,
+    library_versions: Mapping[str, str] | None = None,
 ) -> TrainingPlan:
     """The jobs of a routing plan, ordered by priority (highest first), target, symbol, the pooled job before local ones.
 
@@ -53,6 +55,7 @@ def make_training_plan(
     feature_sets : features by target, in the order models see them.
     families : the registry's entries; `config.families` names those in use, without regard to case.
     state_features : by target, features that tell the market's state, for the families that need one where the target's own tell nothing of it.
+    library_versions : of `plan_libraries`, named in the metadata as given, so that two runs can be told apart by them.
 
     Raises
     ------
@@ -74,11 +77,17 @@ def make_training_plan(
         "routing_plan_id": routing.plan_id,
         "total_jobs": len(jobs),
         "model_families": sorted({name for job in jobs for name in job.model_families}),
+        "library_versions": dict(library_versions or {}),
     }
     summary = summarise(jobs, n_blocked=int(routing.metadata["route_counts"][Route.BLOCKED]), n_without_family=sum(not job.model_families for job in drafts))
     document = training_plan_document(TrainingPlan(metadata, jobs, summary))
     metadata["run_id"] = f"run-{content_hash(document)[:12]}"
     return TrainingPlan({**metadata, "plan_id": content_hash({**document, "metadata": metadata})}, jobs, summary)
+
+
+def plan_libraries(families: Iterable[Family], wanted: Iterable[str]) -> frozenset[str]:
+    """Distributions whose version can change a plan or its models: those that score, and those of the families in use. Raises as `choose_families`."""
+    return frozenset(SCORING_LIBRARIES).union(*(family.libraries for family in choose_families(families, wanted)))
 
 
 def training_plan_document(plan: TrainingPlan) -> dict[str, Any]:
