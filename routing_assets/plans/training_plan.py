@@ -3,6 +3,7 @@
 Belongs here: the plan's content and the consumers' filters. Does not: its files (`training_plan_files`), or fitting (`training_assets`).
 """
 
+import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -112,17 +113,25 @@ def choose_families(families: Iterable[Family], wanted: Iterable[str]) -> tuple[
     known = {family.name.lower(): family for family in families}
     missing = [name for name in wanted if name.lower() not in known]
     if missing:
-        raise PlanError(f"training.families: '{missing[0]}' is no model family; use some of {', '.join(sorted(family.name for family in known.values()))}")
+        close = difflib.get_close_matches(missing[0].lower(), known, n=1)
+        hint = f"did you mean '{known[close[0]].name}'? there are" if close else "use some of"
+        raise PlanError(f"training.families: '{missing[0]}' is no model family; {hint} {', '.join(sorted(family.name for family in known.values()))}")
     return tuple({name.lower(): known[name.lower()] for name in wanted}.values())
 
 
 def filter_jobs(
-    plan: TrainingPlan, targets: Iterable[str] = (), symbols: Iterable[str] = (), families: Iterable[str] = (), model_types: str = "both"
+    plan: TrainingPlan,
+    targets: Iterable[str] = (),
+    symbols: Iterable[str] = (),
+    families: Iterable[str] = (),
+    model_types: str = "both",
+    routes: Iterable[str] = (),
 ) -> tuple[TrainingJob, ...]:
     """The jobs a consumer asked for; an empty selection means all.
 
     A cross-sectional job stays if it pools any of `symbols`, and keeps its whole pool: on other symbols it would be another model.
-    `model_types` `cross-sectional` keeps pooled jobs only. Targets and families match without regard to case.
+    `model_types` `cross-sectional` keeps pooled jobs only. Targets, families and routes match without regard to case; a route may be given without
+    its `ROUTE_`.
 
     Raises
     ------
@@ -132,10 +141,13 @@ def filter_jobs(
     chosen_targets = _matching("target", targets, {job.target for job in plan.jobs}, fold=True)
     chosen_symbols = _matching("symbol", symbols, {symbol for job in plan.jobs for symbol in (job.symbols or (job.symbol or "",))}, fold=False)
     chosen_families = _matching("family", families, {name for job in plan.jobs for name in job.model_families}, fold=True)
+    full_names = [f"ROUTE_{name.upper().removeprefix('ROUTE_')}" for name in routes]
+    chosen_routes = _matching("route", full_names, {str(job.route) for job in plan.jobs}, fold=True)
     jobs = []
     for job in plan.jobs:
         names = set(job.symbols or (job.symbol,))
         kept = (not chosen_targets or job.target in chosen_targets) and (not chosen_symbols or bool(names & chosen_symbols))
+        kept = kept and (not chosen_routes or str(job.route) in chosen_routes)
         if kept and (model_types != "cross-sectional" or job.training_type is TrainingType.CROSS_SECTIONAL):
             narrowed = with_families(job, tuple(chosen_families))
             jobs += [narrowed] if narrowed.model_families else []
