@@ -10,9 +10,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUTPUT ?= results
 KILLS ?= 30
+FUZZ_SECONDS ?= 120
 ARGS ?=
 
-.PHONY: help install run test fuzz faults lint format types lock bench bench-full ui docs docs-refresh docs-pictures cloud-check clean
+.PHONY: help install run test fuzz faults audit lint format types lock bench bench-full ui docs docs-refresh docs-pictures cloud-check clean
 
 help:
 	@echo "make run      plan and train on the embedded sample, into $(OUTPUT)/ (ARGS=... adds options of 'switchyard run')"
@@ -20,6 +21,7 @@ help:
 	@echo "make format   rewrite style      make bench   benchmarks    make ui      the Dagster UI on $(OUTPUT)/"
 	@echo "make bench-full   benchmarks at full size, planning at scale; both write docs/benchmarks.md"
 	@echo "make fuzz     long fuzzers       make faults  KILLS=30 kills at random moments"
+	@echo "make audit    known vulnerabilities of the pinned dependencies, where the service that knows them can be reached"
 	@echo "make install  the environment    make lock    pin the environment anew"
 	@echo "make docs-pictures  the documentation's pictures of report, terminal and UI, from $(OUTPUT)/ (needs Chromium)"
 	@echo "make cloud-check  dagster_cloud.yaml against the tools of Dagster+ and Kubernetes"
@@ -67,7 +69,18 @@ lock: $(STAMP)
 
 fuzz: $(STAMP)
 	@echo "== fuzzers, long"
-	@SWITCHYARD_HYPOTHESIS=fuzz $(BIN)/python -m pytest tests/fuzz tests/unit/resources/test_market_data.py -k "any or damaged" $(ARGS)
+	@SWITCHYARD_HYPOTHESIS=fuzz SWITCHYARD_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz tests/unit/resources/test_market_data.py \
+		-k "any or damaged or whatever" $(ARGS)
+
+# Advisories come over the network, from OSV, by a tool in an environment of its own. Where OSV cannot be reached nothing is audited, and that is said.
+audit:
+	@echo "== known vulnerabilities of the pinned dependencies"
+	@if $(PYTHON) -c 'import urllib.request; urllib.request.urlopen("https://api.osv.dev/v1/vulns/PYSEC-2021-1", timeout=10)' 2> /dev/null; then \
+		test -x $(VENV)-audit/bin/pip-audit || ($(PYTHON) -m venv $(VENV)-audit && $(VENV)-audit/bin/pip install -qq --disable-pip-version-check pip-audit); \
+		sed '/^# WARNING/,$$d' requirements.lock > $(VENV)-audit/pinned.txt; \
+		$(VENV)-audit/bin/pip-audit --vulnerability-service osv --disable-pip --require-hashes -r $(VENV)-audit/pinned.txt && \
+		$(VENV)-audit/bin/pip-audit --vulnerability-service osv --disable-pip --no-deps -r requirements-torch.lock; \
+	else echo "NOT AUDITED: https://api.osv.dev cannot be reached from here"; fi
 
 faults: $(STAMP)
 	@echo "== kills at random moments"
@@ -121,4 +134,4 @@ cloud-check: $(STAMP)
 		$(VENV)-cloud/bin/python -W ignore docs/check_cloud.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-docs $(VENV)-cloud site $(OUTPUT) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-docs $(VENV)-audit $(VENV)-cloud site $(OUTPUT) .mypy_cache .ruff_cache .pytest_cache

@@ -182,7 +182,7 @@ def _bounds(field: FieldInfo) -> list[str]:
         for name, sign in _CONSTRAINTS:
             bound = getattr(item, name, None)
             if bound is not None:
-                found.setdefault(name, f"{sign} {bound:g}")
+                found.setdefault(name, f"{sign} {bound}" if isinstance(bound, int) else f"{sign} {bound:g}")
     return [found[name] for name, _ in _CONSTRAINTS if name in found]
 
 

@@ -113,7 +113,7 @@ def read_oos(folder: Path) -> pa.Table:
     """The out-of-sample predictions of a model folder. Raises ModelError."""
     try:
         return pq.read_table(folder / OOS_FILE)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeError, pa.ArrowException) as error:
         raise ModelError(f"{folder / OOS_FILE}: cannot be read: {error}; train the model again") from None
 
 

@@ -33,6 +33,10 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
 }
 
 
+# What a file of arbitrary bytes can raise: names and words that are no UTF-8 among it, and sizes that no memory holds.
+UNREADABLE = (pa.ArrowException, OSError, UnicodeError, OverflowError, MemoryError)
+
+
 class CandidatesError(ValueError):
     """A candidates table that cannot be routed; the message names column, row, value and what to do."""
 
@@ -57,10 +61,10 @@ def read_candidates(path: Path) -> Candidates:
             known = [name for name in schema.names if name in CANDIDATE_COLUMNS]
             metadata = file.metadata.metadata or {}
         table = pq.read_table(path, columns=known, read_dictionary=text, partitioning=None)
-    except (pa.ArrowException, OSError) as error:
-        raise CandidatesError(f"{path}: not a readable parquet file: {' '.join(str(error).split())[:200]}") from None
-    stated = {name: metadata[key].decode(errors="replace") for key, name in STATED.items() if key in metadata}
-    return replace(candidates_from_table(table, str(path)), **stated)
+        stated = {name: metadata[key].decode(errors="replace") for key, name in STATED.items() if key in metadata}
+        return replace(candidates_from_table(table, str(path)), **stated)
+    except UNREADABLE as error:
+        raise CandidatesError(f"{path}: not a readable parquet file: {' '.join(str(error).split())[:200]}; write it again") from None
 
 
 def candidates_from_table(table: pa.Table, where: str = "candidates", data_hash: str | None = None) -> Candidates:

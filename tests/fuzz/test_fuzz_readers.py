@@ -169,3 +169,12 @@ def test_a_damaged_candidates_file_is_read_or_refused_by_name(tmp_path: Path, ed
     (tmp_path / "given.parquet").write_bytes(content)
     told = refused(CandidatesError, read_candidates, tmp_path / "given.parquet")
     assert told is None or "given.parquet" in told
+
+
+@pytest.mark.parametrize("name", [b"score", b"CROSS_SECTIONAL", b"target"])
+def test_a_candidates_file_of_names_that_are_no_text_is_refused_by_name(tmp_path: Path, name: bytes) -> None:
+    # Found by the coverage-guided fuzzer: the library decodes names of columns and words of dictionaries only when it is asked for them.
+    (tmp_path / "given.parquet").write_bytes(CANDIDATE_BYTES.replace(name, name[:-1] + b"\xe9"))
+    told = refused(CandidatesError, read_candidates, tmp_path / "given.parquet")
+    assert told is not None
+    assert "given.parquet" in told

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -137,3 +138,8 @@ def everything(folder: Path) -> dict[str, bytes]:
 def leftovers(output: Path) -> list[str]:
     """Files and folders under the temporary names of writers."""
     return [str(path) for path in output.rglob("*") if path.name.startswith((".writing-", ".retired-"))]
+
+
+def tells_done(line: str, stage: str) -> bool:
+    """Whether a line of progress says that a stage is done; the count before it (`[ 3/12]`) differs from command to command."""
+    return re.match(rf"(\[ *\d+/\d+\] +)?{re.escape(stage)}", line) is not None

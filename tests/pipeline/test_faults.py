@@ -28,6 +28,7 @@ from tests.pipeline.command import (
     start_process,
     switchyard,
     switchyard_process,
+    tells_done,
     write_config,
     write_market,
 )
@@ -58,7 +59,7 @@ def kill_after(process: subprocess.Popen[str], stage: str, seconds: float) -> st
     assert process.stderr is not None
     for line in process.stderr:
         told += line
-        if line.startswith(stage):
+        if tells_done(line, stage):
             break
     time.sleep(seconds)
     ended = process.poll() is not None
@@ -109,7 +110,7 @@ def test_an_interrupt_ends_the_command_at_once_and_the_same_command_goes_on(worl
     process = start_process("run", *arguments)
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith(stage):
+        if tells_done(line, stage):
             break
     time.sleep(0.3)  # into the middle of a step that follows
     assert process.poll() is None

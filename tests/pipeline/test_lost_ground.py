@@ -20,6 +20,7 @@ from tests.pipeline.command import (
     start_process,
     switchyard,
     switchyard_process,
+    tells_done,
     write_config,
     write_market,
 )
@@ -46,7 +47,7 @@ def wait_until_told(process: subprocess.Popen[str], stage: str) -> None:
     told = []
     for line in process.stderr:
         told.append(line)
-        if line.startswith(stage):
+        if tells_done(line, stage):
             return
     raise AssertionError(f"ended before {stage}: {''.join(told)}")
 

@@ -113,3 +113,14 @@ def test_the_user_interface_is_asked_to_listen_on_loopback_only(monkeypatch: pyt
     (command,) = started
     assert command[command.index("-h") + 1] == "127.0.0.1"
     assert not any("0.0.0.0" in word for word in command)
+
+
+def test_every_dependency_is_pinned_and_all_but_pytorch_by_the_hashes_of_its_files() -> None:
+    root = Path(__file__).parents[2]
+    locked = (root / "requirements.lock").read_text(encoding="utf-8").partition("# WARNING")[0].replace("\\\n", " ").splitlines()
+    pins = [line for line in locked if line.strip() and not line.lstrip().startswith("#")]
+    assert len(pins) > 100
+    assert [line for line in pins if "==" not in line or "--hash=sha256:" not in line] == []
+    torch = [line for line in (root / "requirements-torch.lock").read_text(encoding="utf-8").splitlines() if line.strip() and not line.startswith("#")]
+    assert torch
+    assert [line for line in torch if "==" not in line] == []
