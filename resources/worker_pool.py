@@ -1,4 +1,4 @@
-"""A process pool that survives its workers, and the bounds a fit runs under: one thread, a time limit, a stopwatch.
+"""A process pool that survives its workers, and the bounds a fit runs under: one thread, a time limit, a stopwatch, its memory.
 
 Belongs here: processes, signals, thread settings, the wall clock. Does not: what a task computes.
 
@@ -8,7 +8,9 @@ crash or an overrun is laid at the door of the one task that caused it, and the 
 
 import multiprocessing
 import os
+import resource
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -88,6 +90,12 @@ def time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, previous)
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held since it began, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pandas as pd
 
 from config.schema import Config
 from config.sections.base import LeakageStatus
-from training_assets.contracts import Route, Stage, TrainingJob
+from training_assets.contracts import Route, Stage, TrainingJob, route_name
 from training_assets.leakage.lock import leakage_lock
 from training_assets.outcomes import FamilyFailure, JobOutcome
 from training_assets.plan_reader import PlanSlice, with_families
@@ -76,6 +76,12 @@ def stage_work(
     return StageWork(todo, tuple(idle), refused)
 
 
+def chosen_keys(slices: Mapping[str, PlanSlice], keys: Collection[str], only: Collection[str], routes: Collection[str]) -> list[str]:
+    """Those of a run's partitions that it was asked to train: `only` these keys, and of these `routes`; an empty choice means all."""
+    wanted = {route_name(name) for name in routes}
+    return [key for key in keys if (not only or key in only) and (not wanted or key not in slices or str(slices[key].job.route) in wanted)]
+
+
 def leakage_lock_of(job: TrainingJob, audit: pd.DataFrame, config: Config) -> tuple[bool, tuple[str, ...]]:
     """The leakage lock's verdict on one job under the settings: open or not, and why not."""
     symbols = (job.symbol,) if job.symbol is not None else job.symbols or ()
@@ -96,6 +102,12 @@ def score_table(outcome: JobOutcome) -> str:
     for family, metric, score, low, high in score_rows(outcome):
         lines.append(f"| {family} | {metric} | {_number(score)} | {_number(low)} to {_number(high)} |")
     return "\n".join([*lines, "", *(f"- {failure_line(failure)}" for failure in outcome.failures)])
+
+
+def progress_line(done: int, total: int, what: str, elapsed_seconds: float) -> str:
+    """How far a run is, and when it will be done if the rest takes as long as what was done."""
+    left = elapsed_seconds / done * (total - done) if done else 0.0
+    return f"{done}/{total}: {what}; {elapsed_seconds:.0f} s so far, about {left:.0f} s left"
 
 
 def failure_line(failure: FamilyFailure) -> str:

@@ -4,17 +4,19 @@ Belongs here: order, processes, batches, and what a crash costs. Does not: what 
 `training_assets.blend_training`).
 
 Nothing about the order, the number of workers or an interruption changes a model: seeds come from the job and family, a finished model is whole
-on disk under its content key before it is announced, and what is there already is not trained again.
+on disk under its content key before it is announced, and what is there already is not trained again. Of two processes that are given the same job
+one trains it, and the other waits and finds it trained.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
 from config.schema import Config
+from resources.output_lock import jobs_held
 from resources.ray_pool import run_tasks_on_ray
-from resources.worker_pool import TaskResult, run_tasks, single_threaded
+from resources.worker_pool import TaskResult, peak_memory_bytes, run_tasks, single_threaded
 from training_assets.blend_bases import blend_bases, blend_stage
 from training_assets.blend_training import train_blend
 from training_assets.contracts import Stage, TrainingJob, TrainingType
@@ -158,9 +160,14 @@ def _settled(result: TaskResult[_Task, JobOutcome]) -> JobOutcome:
 
 
 def _perform(context: TrainingContext, task: _Task) -> JobOutcome:
-    if task.blend:
-        return train_blend(context, task.job, task.families)
-    return train_batch(context, [task.job], [task.families])[0]
+    with jobs_held(context.models_root, _held_names([task])):  # whoever comes second finds the models there
+        outcome = train_blend(context, task.job, task.families) if task.blend else train_batch(context, [task.job], [task.families])[0]
+    return replace(outcome, peak_memory_bytes=peak_memory_bytes())
+
+
+def _held_names(tasks: Sequence[_Task]) -> list[str]:
+    """What no other process may train meanwhile: each family of each job, as a plain model or as a blend."""
+    return [f"{task.job.job_id} {'blend' if task.blend else 'plain'} {family}" for task in tasks for family in task.families]
 
 
 def _run_stacked(setup: _Setup, tasks: list[_Task]) -> Iterator[JobOutcome]:
@@ -175,7 +182,9 @@ def _run_stacked(setup: _Setup, tasks: list[_Task]) -> Iterator[JobOutcome]:
         size = STACK_SIZE if training_type == TrainingType.SYMBOL_SPECIFIC else 1
         for start in range(0, len(together), size):
             part = together[start : start + size]
-            yield from train_batch(context, [task.job for task in part], [task.families for task in part])
+            with jobs_held(context.models_root, _held_names(part)):
+                outcomes = train_batch(context, [task.job for task in part], [task.families for task in part])
+            yield from (replace(outcome, peak_memory_bytes=peak_memory_bytes()) for outcome in outcomes)
 
 
 def _cost(job: TrainingJob) -> int:

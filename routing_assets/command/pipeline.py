@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from resources.instance import LOG_FILE, LOGGER, RunProblem, RunResult, command_tags, instance_home, run_job, run_logger
 from resources.settings import Settings
 from routing_assets.command.progress import Progress
+from routing_assets.command.refusals import REFUSAL_NAMES, UsageError
 from training_assets.blend_bases import blend_stage
 from training_assets.contracts import Stage, TrainingJob, TrainingType
 from training_assets.families.registry import FAMILIES
@@ -18,13 +19,6 @@ from training_assets.plan_reader import partition_key_of, with_families
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, Definitions
-
-# Errors that say that what was given cannot be used; anything else is a fault of ours.
-USAGE_ERRORS = frozenset({"ConfigError", "DataError", "PanelError", "PlanError", "TrainingPlanError", "CandidatesError", "TargetError", "FeatureError"})
-
-
-class UsageError(ValueError):
-    """What was asked cannot be started: wrong usage, configuration or data. Exit status 2."""
 
 
 class RunError(RuntimeError):
@@ -138,7 +132,7 @@ class Pipeline:
 
 def raise_problem(problem: RunProblem) -> None:
     """Raise a step's failure as what it is to the user: something given that cannot be used, or a fault."""
-    if problem.error_class in USAGE_ERRORS:
+    if problem.error_class in REFUSAL_NAMES:
         raise UsageError(problem.message)
     raise RunError(f"{problem.step}: {problem.error_class}: {problem.message}", problem.traceback)
 

@@ -24,6 +24,6 @@ def test_every_family_is_trained_by_its_own_name_on_whatever_is_routed(tmp_path:
     answer = switchyard("run", *options, "--output-dir", tmp_path / "out", "--families", *(name.lower() for name in FAMILIES))
     assert answer.status == 0, answer.err
     board = pd.read_parquet(tmp_path / "out" / "METRICS" / "model_leaderboard.parquet")
-    assert tuple(board.columns) == LEADERBOARD_COLUMNS
+    assert list(board.columns) == list(LEADERBOARD_COLUMNS)
     assert set(board["family"]) == {*FAMILIES, "Blend"}
     assert not board["score"].isna().any()
