@@ -15,20 +15,21 @@ from typing import TextIO
 
 from routing_assets.command.terminal import BAD, GOOD, coloured, has_colour, is_terminal
 
-_DONE_OF_TOTAL = re.compile(r"^\S+ (\d+)/(\d+): ")
+_DONE_OF_TOTAL = re.compile(r"^(?:\S+ )?(\d+)/(\d+): ")
 NAME_WIDTH = 36
 TICK_SECONDS = 1.0
 
 
 @dataclass
 class _Step:
-    """The step at work: its name, its place among the run's, when it began, and how much of it is done where it says so."""
+    """The step at work: its name, its place among the run's, when it began, how much of it is done where it says so, and when it began to."""
 
     name: str
     place: int
     began: float
     done: int = 0
     total: int = 0
+    counting: float = 0.0
 
 
 @dataclass
@@ -67,6 +68,8 @@ class Progress:
             elif kind in ("STEP_SUCCESS", "STEP_FAILURE") and self._step is not None:
                 self._finish(self._step, kind == "STEP_SUCCESS")
             elif kind == "LOG" and self._step is not None and (count := _DONE_OF_TOTAL.search(message)):
+                # The first report sets the clock of the counting, since what comes before it is of another kind.
+                self._step.counting = self._step.counting if self._step.total else time.monotonic() - TICK_SECONDS
                 self._step.done, self._step.total = int(count[1]), int(count[2])
                 self._renew()
 
@@ -97,7 +100,7 @@ class Progress:
         parts = [f"{step.done}/{step.total}"] if step.total else []
         parts.append(f"{_clock(elapsed)} elapsed")
         if step.done:
-            parts.append(f"about {_clock(elapsed / step.done * (step.total - step.done))} left")
+            parts.append(f"about {_clock((time.monotonic() - step.counting) / step.done * (step.total - step.done))} left")
         elif step.name in self.expected:
             parts.append(f"about {_clock(max(self.expected[step.name] - elapsed, 0.0))} left, as last time")
         return f"{self._named(step)}  {', '.join(parts)}"

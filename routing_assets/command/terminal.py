@@ -48,7 +48,7 @@ def painted(text: str) -> str:
 def table_box(stream: TextIO) -> box.Box:
     """Lines of a table that the stream's encoding has."""
     try:
-        "┏━┓│".encode(stream.encoding or "ascii")
+        "┏━┓│".encode(stream.encoding or "utf-8")
     except UnicodeEncodeError:
         return box.ASCII
     return box.HEAVY_HEAD

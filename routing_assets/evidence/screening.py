@@ -22,6 +22,7 @@ from routing_assets.evidence.gbm_screen import GbmAnswer, GbmItem, GbmSetting, r
 from routing_assets.evidence.ridge_screen import KINDS, RidgePredictions, ridge_predictions
 from routing_assets.evidence.sides import SidePredictions, Trees, standardised_sides, with_trees
 from routing_assets.evidence.stages import nested_stages
+from routing_assets.evidence.told import Told, unheard
 from training_assets.contributions import Contributions, centred_contributions
 from training_assets.metrics import METRIC_NAMES, SCORE_NULLS, score_pooled
 from training_assets.panel.panel import Panel, TargetInfo
@@ -57,7 +58,7 @@ class TargetScores:
 
 
 def score_targets(
-    panel: Panel, features: Mapping[str, Sequence[str]], config: Config, folds: Mapping[str, Sequence[Fold]] | None = None
+    panel: Panel, features: Mapping[str, Sequence[str]], config: Config, folds: Mapping[str, Sequence[Fold]] | None = None, told: Told = unheard
 ) -> Iterator[TargetScores]:
     """Score every (target, symbol) pair out of sample.
 
@@ -65,22 +66,23 @@ def score_targets(
     ----------
     features : the features each target may use; its keys are the targets that are scored.
     folds : folds by target; None makes those of `config.splits`, all before the holdout.
+    told : hears how many of the boosted trees that the closed form leaves open are fitted; they take nearly all of the time.
     """
     names = [name for name in panel.target_names if name in features]
     folds_of = {name: tuple(folds[name]) if folds else target_folds_of(panel, name, features[name], config) for name in names}
     at_once = max(1, MAX_ROWS_AT_ONCE // max(panel.n_rows, 1))
     for start in range(0, len(names), at_once):
-        yield from _score_some(panel, {name: features[name] for name in names[start : start + at_once]}, folds_of, config)
+        yield from _score_some(panel, {name: features[name] for name in names[start : start + at_once]}, folds_of, config, told)
 
 
-def _score_some(panel: Panel, features: Mapping[str, Sequence[str]], folds: Mapping[str, Sequence[Fold]], config: Config) -> Iterator[TargetScores]:
+def _score_some(panel: Panel, features: Mapping[str, Sequence[str]], folds: Mapping[str, Sequence[Fold]], config: Config, told: Told) -> Iterator[TargetScores]:
     # Predictions are held as the closed form gives them; in units of their training rows they are five times as large, so one target's at a time.
     ridges: dict[str, RidgePredictions] = {}
     for names in _groups(panel, features):
         codes = panel.feature_codes(tuple(features[names[0]]))
         ridges |= _ridge_of_group(panel, names, codes, folds[names[0]], config)
     screened = {name: _screen(panel, name, standardised_sides(ridge), config) for name, ridge in ridges.items()}
-    trees = _fit_trees(panel, screened, ridges, features, folds, config)
+    trees = _fit_trees(panel, screened, ridges, features, folds, config, told)
     for name, screen in screened.items():
         yield _final_scores(panel, name, ridges.pop(name), screen, trees.pop(name), config)
 
@@ -114,6 +116,7 @@ def _fit_trees(
     features: Mapping[str, Sequence[str]],
     folds: Mapping[str, Sequence[Fold]],
     config: Config,
+    told: Told,
 ) -> dict[str, "FittedTrees"]:
     items = []
     for name, screen in screened.items():
@@ -121,8 +124,9 @@ def _fit_trees(
         items += [GbmItem(name, int(symbol), None) for symbol in np.flatnonzero(screen.local)]
     setting = GbmSetting(config, dict(folds), {name: panel.feature_codes(tuple(features[name])) for name in screened})
     fitted = {name: FittedTrees(np.zeros(len(panel.symbols), bool)) for name in screened}
-    for answer in run_items(panel, setting, items, config.resources.workers or default_workers()):
+    for done, answer in enumerate(run_items(panel, setting, items, config.resources.workers or default_workers()), start=1):
         fitted[answer.item.target].take(answer, ridges[answer.item.target])
+        told(done, len(items), answer.item.target)
     return fitted
 
 

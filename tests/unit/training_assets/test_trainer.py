@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 
 from config.schema import Config
 from tests.panels import BINARY_TARGET, CLASS_TARGET, REGRESSION_TARGET, Planted, make_panel, pooled_job, symbol_job
-from tests.tiny_families import TINY_FAMILIES
+from tests.tiny_families import TINY_FAMILIES, starve_on_the_first_fit, tiny
 from training_assets.contracts import Route, Stage, TrainingJob
 from training_assets.families.base import Family
 from training_assets.families.registry import FAMILIES
@@ -204,6 +205,27 @@ def test_a_family_that_kills_its_worker_is_recorded_and_the_rest_of_its_job_is_t
     (failure,) = outcomes[jobs[0].job_id].failures
     assert (failure.family, failure.symbol) == ("Deadly", "S000")
     assert "exit code 9" in failure.error
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_fit_that_finds_no_memory_costs_only_itself_and_a_rerun_makes_up_for_it(panel: Panel, tmp_path: Path, workers: int) -> None:
+    (tmp_path / "mark").mkdir()
+    families = {**TINY_FAMILIES, "Starving": tiny("Starving", partial(starve_on_the_first_fit, tmp_path / "mark"))}
+    jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, ("Starving", "OneWeight")) for symbol in panel.symbols]
+    first = train(jobs, panel, tmp_path / "out", workers=workers, families=families)
+    (failure,) = [failure for outcome in first for failure in outcome.failures]
+    assert failure.error.startswith("MemoryError: ")
+    assert sum(len(outcome.models) for outcome in first) == 5
+    again = train(jobs, panel, tmp_path / "out", workers=workers, families=families)
+    assert [failure for outcome in again for failure in outcome.failures] == []
+    train(jobs, panel, tmp_path / "undisturbed", families=families)
+    assert model_bytes(tmp_path / "out") == model_bytes(tmp_path / "undisturbed")
+
+
+def test_a_family_that_would_end_the_process_is_recorded(panel: Panel, tmp_path: Path) -> None:
+    (outcome,) = train([symbol_job(panel, "S000", REGRESSION_TARGET, ("Leaving", "OneWeight"))], panel, tmp_path, families=TINY_FAMILIES)
+    assert [failure.error for failure in outcome.failures] == ["SystemExit: 7"]
+    assert [model.family for model in outcome.models] == ["OneWeight"]
 
 
 def test_a_fit_past_its_time_limit_is_recorded(panel: Panel, tmp_path: Path) -> None:

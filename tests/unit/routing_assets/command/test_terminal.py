@@ -58,7 +58,7 @@ def test_a_terminal_sees_stage_count_elapsed_and_time_left() -> None:
         told(Progress(stream=stream))
         shown = shown_by(reader)
     assert "[1/2] panel" in shown
-    assert "[2/2] symbol_models  3/12, 0:00 elapsed, about 0:00 left" in shown
+    assert "[2/2] symbol_models  3/12, 0:00 elapsed, about 0:03 left" in shown
     assert "\x1b[32mdone\x1b[0m in" in shown
     assert "\x1b[31mFAILED\x1b[0m in" in shown
 
