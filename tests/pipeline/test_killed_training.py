@@ -93,7 +93,7 @@ def folders_of(output: Path, job_ids: set[str]) -> dict[str, tuple[int, int]]:
 
 def model_bytes(output: Path) -> dict[str, bytes]:
     """All files but the cards (which hold seconds) and what the kills left under temporary names."""
-    files = [path for path in sorted((output / "models").rglob("*")) if path.is_file() and path.name != CARD_FILE]
+    files = [path for path in sorted((output / "models").glob("*/**/*")) if path.is_file() and path.name != CARD_FILE]
     return {path.relative_to(output).as_posix(): path.read_bytes() for path in files if "/.writing-" not in str(path)}
 
 

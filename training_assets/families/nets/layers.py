@@ -67,11 +67,13 @@ def newest_of_causal_convolutions(p: Parameters, names: Sequence[str], x: Tensor
 
 def lstm(p: Parameters, name: str, x: Tensor) -> Tensor:
     """Last hidden state (K, B, hidden) of an LSTM over axis 2 of (K, B, L, n_in); Hochreiter & Schmidhuber 1997."""
-    bias, ajar = p[f"{name}.input.bias"], p[f"{name}.forget"]
-    # The forget gate is the last; what holds it open at the start goes in with the bias.
-    opened = {f"{name}.input.weight": p[f"{name}.input.weight"], f"{name}.input.bias": bias + functional.pad(ajar, (bias.shape[1] - ajar.shape[1], 0))}
-    driven = linear(opened, f"{name}.input", x.transpose(1, 2))
-    return last_hidden(driven, p[f"{name}.recurrent"])
+    ajar, recurrent = p[f"{name}.forget"], p[f"{name}.recurrent"]
+    size = recurrent.shape[1]
+    # The candidate is the first gate, doubled as `Recurrence` wants it; the forget gate is the last, and what holds it open goes in with the bias.
+    twice = torch.cat([x.new_full((size,), 2.0), x.new_ones(3 * size)])
+    bias = (p[f"{name}.input.bias"] + functional.pad(ajar, (3 * size, 0))) * twice
+    driven = linear({"input.weight": p[f"{name}.input.weight"] * twice, "input.bias": bias}, "input", x.transpose(1, 2))
+    return last_hidden(driven, recurrent * twice)
 
 
 def encoder_block(p: Parameters, name: str, x: Tensor, heads: int, allowed: Tensor | None, only: int | None = None) -> Tensor:

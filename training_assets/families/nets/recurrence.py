@@ -18,7 +18,8 @@ class Recurrence(torch.autograd.Function):
     """Hidden state after the last step; Hochreiter & Schmidhuber 1997, forget gate as in Gers et al. 2000.
 
     Takes `driven`, shape (K, L, B, 4 * hidden), what the inputs send into the gates candidate, input, output and forget, and the recurrent
-    weights, shape (K, hidden, 4 * hidden). Gives shape (K, B, hidden).
+    weights, shape (K, hidden, 4 * hidden); what both send into the candidate is doubled, so that tanh(x) = 2 logistic(2 x) - 1 makes all four gates
+    one call to the logistic function, which is several times as fast as tanh. Gives shape (K, B, hidden).
     """
 
     @staticmethod
@@ -29,18 +30,16 @@ class Recurrence(torch.autograd.Function):
         cells, curved = driven.new_empty(2, length, k, rows, size)
         hidden = driven.new_empty(k, length, rows, size)
         for step in range(length):
-            gate = gates[step]
+            gate, cell = gates[step], cells[step]
             if step:
-                torch.baddbmm(driven[:, step], hidden[:, step - 1], recurrent, out=gate)
+                torch.baddbmm(driven[:, step], hidden[:, step - 1], recurrent, out=gate).sigmoid_()
             else:
-                gate.copy_(driven[:, 0])
-            gate[..., :size].tanh_()
-            gate[..., size:].sigmoid_()
-            candidate, opened_in, opened_out, kept = gate.chunk(4, dim=-1)
-            torch.mul(opened_in, candidate, out=cells[step])
+                torch.sigmoid(driven[:, 0], out=gate)
+            half, opened_in, opened_out, kept = gate.chunk(4, dim=-1)
+            torch.mul(opened_in, half, out=cell).mul_(2.0).sub_(opened_in)
             if step:
-                cells[step].addcmul_(kept, cells[step - 1])
-            torch.tanh(cells[step], out=curved[step])
+                cell.addcmul_(kept, cells[step - 1])
+            torch.mul(cell, 2.0, out=curved[step]).sigmoid_().mul_(2.0).sub_(1.0)
             torch.mul(opened_out, curved[step], out=hidden[:, step])
         ctx.save_for_backward(gates, cells, curved, hidden, recurrent)
         return hidden[:, -1].clone()
@@ -50,25 +49,27 @@ class Recurrence(torch.autograd.Function):
     def backward(ctx: Any, by_hidden: Tensor) -> tuple[Tensor, Tensor]:
         gates, cells, curved, hidden, recurrent = ctx.saved_tensors
         length, k, rows, width = gates.shape
-        size = width // 4
         by_driven = gates.new_empty(k, length, rows, width)
         back = recurrent.transpose(1, 2)
         by_cell = torch.zeros_like(cells[0])
         for step in range(length - 1, -1, -1):
             gate, by_gate = gates[step], by_driven[:, step]
-            candidate, opened_in, opened_out, kept = gate.chunk(4, dim=-1)
-            by_candidate, by_in, by_out, by_kept = by_gate.chunk(4, dim=-1)
+            half, opened_in, opened_out, kept = gate.chunk(4, dim=-1)
+            by_half, by_in, by_out, by_kept = by_gate.chunk(4, dim=-1)
             torch.mul(by_hidden, curved[step], out=by_out)
             by_hidden = by_hidden * opened_out
-            by_cell = by_cell.add_(by_hidden).addcmul_(by_hidden, curved[step].square(), value=-1.0)
-            torch.mul(by_cell, opened_in, out=by_candidate)
-            torch.mul(by_cell, candidate, out=by_in)
-            torch.mul(by_cell, cells[step - 1] if step else torch.zeros_like(by_cell), out=by_kept)
-            _through_gates(by_gate, gate, size)
+            by_cell.add_(by_hidden).addcmul_(by_hidden.mul_(curved[step]), curved[step], value=-1.0)
+            torch.mul(by_cell, opened_in, out=by_half).mul_(2.0)
+            torch.mul(by_cell, half, out=by_in).mul_(2.0).sub_(by_cell)
             if step:
-                by_cell = by_cell.mul_(kept)
+                torch.mul(by_cell, cells[step - 1], out=by_kept)
+            else:
+                by_kept.zero_()
+            by_gate.mul_(torch.addcmul(gate, gate, gate, value=-1.0))
+            if step:
+                by_cell.mul_(kept)
                 by_hidden = torch.bmm(by_gate, back)
-        before, after = hidden[:, :-1].reshape(k, -1, size), by_driven[:, 1:].reshape(k, -1, width)
+        before, after = hidden[:, :-1].reshape(k, -1, width // 4), by_driven[:, 1:].reshape(k, -1, width)
         return by_driven, torch.bmm(before.transpose(1, 2), after)
 
 
@@ -76,10 +77,3 @@ def last_hidden(driven: Tensor, recurrent: Tensor) -> Tensor:
     """`Recurrence` with its types."""
     run: Callable[[Tensor, Tensor], Tensor] = Recurrence.apply
     return run(driven, recurrent)
-
-
-def _through_gates(by_gate: Tensor, gate: Tensor, size: int) -> None:
-    """Gradients by the gates become gradients by what is sent into them, in place: tanh for the first gate, logistic for the others."""
-    candidate, others = gate[..., :size], gate[..., size:]
-    by_gate[..., :size].mul_(1.0 - candidate.square())
-    by_gate[..., size:].mul_(torch.addcmul(others, others, others, value=-1.0))
