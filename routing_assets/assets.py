@@ -3,14 +3,22 @@
 Belongs here: fetching, one call into the domain, and what the UI shows. Does not: scores, gates, plans (their own modules).
 """
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
 import dagster as dg
 import pandas as pd
 
 from config.load import config_hash
 from resources.artifact_store import PATH_KEY, content_version, read_value
+from resources.metadata import column_schema, picture, shown_table
 from resources.provenance import git_commit
 from resources.settings import Settings
-from routing_assets.decisions.plan_documents import read_routing_plan, write_routing_plan
+from resources.worker_pool import peak_memory_bytes
+from routing_assets.contracts import Candidates, Mode, RoutingPlan
+from routing_assets.decisions.plan_documents import PlanError, read_routing_plan, write_routing_plan
 from routing_assets.decisions.policy import route_candidates
 from routing_assets.decisions.routing_plan import routing_plan as make_routing_plan
 from routing_assets.evidence.candidates import build_candidates
@@ -19,12 +27,25 @@ from routing_assets.evidence.feature_sets import feature_sets
 from routing_assets.evidence.ranking import rank_targets
 from routing_assets.evidence.selection import select_features
 from routing_assets.evidence.stability import measure_stability
+from routing_assets.plans.comparison import diff
 from routing_assets.plans.plan_inputs import state_feature_sets
 from routing_assets.plans.training_plan import make_training_plan
-from routing_assets.plans.training_plan_files import write_training_plan
-from routing_assets.report.pictures import forest_plot_svg, picture_markdown, route_map_svg
-from routing_assets.report.plan_summary import decision_lines, plan_routes, pooled_scores, reasons_by_route, status_counts
+from routing_assets.plans.training_plan_files import load_training_plan, write_training_plan
+from routing_assets.report.column_meanings import COLUMN_MEANINGS
+from routing_assets.report.plan_summary import (
+    decision_lines,
+    job_counts,
+    moved_pairs,
+    plan_routes,
+    reasons_by_route,
+    scores_of_side,
+    status_by_detector,
+    status_counts,
+)
+from routing_assets.report.plots import forest_plot_svg
+from routing_assets.report.route_map import route_map_svg
 from training_assets.assets import CODE_VERSION, OWNERS, STORE
+from training_assets.contracts import TrainingPlan
 from training_assets.families.registry import FAMILIES
 from training_assets.leakage.audit import audit_leakage
 from training_assets.panel.panel import Bars, Panel
@@ -37,17 +58,20 @@ STABILITY_PATH = "METRICS/stability.parquet"
 CANDIDATES_PATH = "METRICS/routing_candidates.parquet"
 ROUTING_PLAN_PATH = "METRICS/routing_plan"
 TRAINING_PLAN_PATH = "globals/training_plan"
+MAX_DIFF_LINES = 200
+Plan = TypeVar("Plan")
 
 
 def _table_output(frame: pd.DataFrame, **metadata: dg.MetadataValue | int | float | str) -> dg.Output[pd.DataFrame]:
-    return dg.Output(frame, data_version=dg.DataVersion(content_version(frame)), metadata={"dagster/row_count": len(frame), **metadata})
+    told = {"dagster/row_count": len(frame), "peak_memory_bytes": peak_memory_bytes(), **column_schema(frame, COLUMN_MEANINGS), **metadata}
+    return dg.Output(frame, data_version=dg.DataVersion(content_version(frame)), metadata=told)
 
 
 @dg.asset(group_name="evidence", kinds={"parquet"}, owners=OWNERS, io_manager_key=STORE, metadata={PATH_KEY: RANKING_PATH}, code_version=CODE_VERSION)
 def target_ranking(panel: Panel, settings: Settings) -> dg.Output[pd.DataFrame]:
     """Every target by the lower bound of its out-of-sample skill; the ones marked selected are routed."""
     ranking = rank_targets(panel, settings.load())
-    return _table_output(ranking, n_targets=len(ranking), n_selected=int(ranking["selected"].sum()), ranking=_markdown(ranking))
+    return _table_output(ranking, n_targets=len(ranking), n_selected=int(ranking["selected"].sum()), ranking=shown_table(ranking))
 
 
 @dg.asset(group_name="evidence", kinds={"parquet"}, owners=OWNERS, io_manager_key=STORE, metadata={PATH_KEY: SELECTION_PATH}, code_version=CODE_VERSION)
@@ -66,14 +90,16 @@ def leakage_audit(market_bars: Bars, panel: Panel, feature_selection: pd.DataFra
     """What the leakage detectors found in features, labels and symbols of every routed target; BLOCKED findings keep models from being fitted."""
     audit = audit_leakage(market_bars, panel, feature_selection, settings.load())
     findings = audit[audit["status"] != "SAFE"]
-    return _table_output(audit, **{f"n_{status.lower()}": count for status, count in status_counts(audit).items()}, findings=_markdown(findings))
+    counts = {f"n_{status.lower()}": count for status, count in status_counts(audit).items()}
+    return _table_output(audit, **counts, detectors=shown_table(status_by_detector(audit)), findings=shown_table(findings))
 
 
 @dg.asset(group_name="evidence", kinds={"parquet"}, owners=OWNERS, io_manager_key=STORE, metadata={PATH_KEY: STABILITY_PATH}, code_version=CODE_VERSION)
 def stability(panel: Panel, feature_selection: pd.DataFrame, leakage_audit: pd.DataFrame, settings: Settings) -> dg.Output[pd.DataFrame]:
     """How alike the features are that a signal uses from one stretch of time to the next, corrected for chance, with its interval."""
     table = measure_stability(panel, feature_selection, leakage_audit, settings.load())
-    return _table_output(table, **{f"n_{status.lower()}": count for status, count in status_counts(table, "stability").items()})
+    counts = {f"n_{status.lower()}": count for status, count in status_counts(table, "stability").items()}
+    return _table_output(table, **counts, least_stable_first=shown_table(table.sort_values("stability_ci_low", kind="stable").drop(columns="mode")))
 
 
 @dg.asset(group_name="routing", kinds={"parquet"}, owners=OWNERS, code_version=CODE_VERSION)
@@ -92,13 +118,11 @@ def routing_candidates(
         metadata={
             "dagster/row_count": candidates.n_rows,
             "n_pairs": int(candidates.local.sum()),
+            "peak_memory_bytes": peak_memory_bytes(),
             "path": dg.MetadataValue.path(str(path)),
-            "pooled_scores": dg.MetadataValue.md(
-                "\n\n".join(
-                    picture_markdown(forest_plot_svg(rows, null, "Pooled scores, out of sample", metric), metric)
-                    for metric, (rows, null) in pooled_scores(candidates.table).items()
-                )
-            ),
+            "pooled_scores": _forest_plots(candidates, Mode.CROSS_SECTIONAL, "Pooled scores, out of sample"),
+            "local_scores": _forest_plots(candidates, Mode.SYMBOL_SPECIFIC, "Local scores, out of sample"),
+            **column_schema(candidates.table.schema.empty_table().to_pandas(), COLUMN_MEANINGS),
         },
     )
 
@@ -110,6 +134,7 @@ def routing_plan(context: dg.AssetExecutionContext, panel: Panel, settings: Sett
     decisions = route_candidates(read_candidates(settings.output / CANDIDATES_PATH), config.routing)
     plan = make_routing_plan(decisions, config.routing, config_hash=config_hash(config), data_hash=panel.data_hash, git_commit=git_commit())
     folder = settings.output / ROUTING_PLAN_PATH
+    before = _earlier(read_routing_plan, folder)
     # The JSON is what later steps read, so it is written whatever else is asked for.
     write_routing_plan(plan, folder, tuple(dict.fromkeys(("json", *config.routing.dump_plan_as))), config.routing.yaml_max_pairs)
     if config.routing.log_decision_reasons:
@@ -125,7 +150,8 @@ def routing_plan(context: dg.AssetExecutionContext, panel: Panel, settings: Sett
             "n_pairs": plan.metadata["n_pairs"],
             **{f"n_{route.removeprefix('ROUTE_').lower()}": count for route, count in counts.items()},
             "routes": dg.MetadataValue.table(rows) if rows else "no pairs",
-            "picture": dg.MetadataValue.md(picture_markdown(route_map_svg(*plan_routes(plan)), "routes by target and symbol")),
+            "picture": picture({"routes by target and symbol": route_map_svg(*plan_routes(plan))}),
+            **_moves(before, plan),
             "path": dg.MetadataValue.path(str(folder)),
         },
     )
@@ -143,6 +169,7 @@ def training_plan(
     state_features = state_feature_sets(panel, leakage_audit, features)
     plan = make_training_plan(routing, candidates, features, FAMILIES.values(), config.training, state_features)
     folder = settings.output / TRAINING_PLAN_PATH
+    before = _earlier(partial(load_training_plan, allow_no_jobs=True), folder)
     write_training_plan(plan, folder, config.routing.dump_plan_as)
     changes = publish_plan(context.instance, plan, panel.symbols)
     return dg.MaterializeResult(
@@ -153,6 +180,8 @@ def training_plan(
             "n_cross_sectional_jobs": plan.summary["total_cs_jobs"],
             "n_symbol_jobs": plan.summary["total_symbol_jobs"],
             "n_blocked_pairs": plan.summary["total_blocked"],
+            "jobs": shown_table(job_counts(plan)),
+            **_changes(before, plan),
             "partitions": dg.MetadataValue.json(
                 {name: {"added": len(c.add), "deleted": len(c.delete), "deferred": len(c.deferred)} for name, c in changes.items()}
             ),
@@ -167,11 +196,34 @@ def read_table(settings: Settings, path: str) -> pd.DataFrame:
     return frame
 
 
-def _markdown(frame: pd.DataFrame, limit: int = 40) -> dg.MetadataValue:
-    lines = ["| " + " | ".join(map(str, frame.columns)) + " |", "|" + " --- |" * len(frame.columns)]
-    for row in frame.head(limit).itertuples(index=False):
-        lines.append("| " + " | ".join(f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|") for value in row) + " |")
-    return dg.MetadataValue.md("\n".join(lines))
+def _forest_plots(candidates: Candidates, mode: Mode, title: str) -> dg.MetadataValue | str:
+    """The scores of one side with their intervals, a picture a metric."""
+    return picture({metric: forest_plot_svg(rows, null, title, metric) for metric, (rows, null) in scores_of_side(candidates.table, mode).items()})
+
+
+def _earlier(read: Callable[[Path], Plan], folder: Path) -> Plan | None:
+    """The plan that a new one takes the place of; None where there is none that can be read."""
+    try:
+        return read(folder)
+    except PlanError:
+        return None
+
+
+def _moves(before: RoutingPlan | None, plan: RoutingPlan) -> dict[str, Any]:
+    if before is None:
+        return {"moved_since_the_plan_before": "there was none"}
+    moved = moved_pairs(before, plan)
+    return {"n_moved": len(moved), "moved_since_the_plan_before": shown_table(moved)}
+
+
+def _changes(before: TrainingPlan | None, plan: TrainingPlan) -> dict[str, Any]:
+    if before is None:
+        return {"changes_to_the_plan_before": "there was none"}
+    found = diff(before, plan)
+    counts = {"n_jobs_added": len(found.added), "n_jobs_removed": len(found.removed), "n_jobs_changed": len(found.changed)}
+    lines = found.text().splitlines()
+    more = [f"... and {len(lines) - MAX_DIFF_LINES:,} more lines; `switchyard diff` shows all"] if len(lines) > MAX_DIFF_LINES else []
+    return {**counts, "changes_to_the_plan_before": dg.MetadataValue.md("\n".join(["```", *lines[:MAX_DIFF_LINES], *more, "```"]))}
 
 
 ROUTING_ASSETS = (target_ranking, feature_selection, leakage_audit, stability, routing_candidates, routing_plan, training_plan)

@@ -70,6 +70,16 @@ def sleep(request: FitRequest) -> OneWeight:
     return OneWeight(0.0)
 
 
+def fit_slowly(request: FitRequest) -> OneWeight:
+    time.sleep(0.3)
+    return fit_one_weight(request)
+
+
+def fit_many_slowly(requests: Sequence[FitRequest]) -> list[OneWeight]:
+    time.sleep(0.5)
+    return fit_many_weights(requests)
+
+
 def tiny(name: str, fit: Any, cheap: bool = True, stage: Stage = Stage.CPU, fit_many: Any = None) -> Family:
     return Family(
         name=name,
@@ -94,6 +104,8 @@ TINY_FAMILIES = {
         tiny("Bursting", burst),
         tiny("Deadly", die),
         tiny("Sleeping", sleep),
+        tiny("Slow", fit_slowly),
+        tiny("SlowStacked", fit_slowly, stage=Stage.GPU, fit_many=fit_many_slowly),
         tiny("Stacked", fit_one_weight, stage=Stage.GPU, fit_many=fit_many_weights),
         tiny("StackBurst", fit_one_weight, stage=Stage.GPU, fit_many=burst),
     )

@@ -15,8 +15,10 @@ from config.schema import Config
 from resources.artifact_store import PATH_KEY, content_version
 from resources.files import scratch_folder
 from resources.market_data.sources import load_market_data
+from resources.metadata import column_schema, shown_table
 from resources.settings import Settings
-from training_assets.leaderboard import leaderboard_frame, leaderboard_markdown, read_cards
+from resources.worker_pool import peak_memory_bytes
+from training_assets.leaderboard import LEADERBOARD_COLUMNS, leaderboard_frame, read_cards
 from training_assets.panel.alignment import align_bars
 from training_assets.panel.build import build_panel
 from training_assets.panel.data_hash import data_hash
@@ -31,6 +33,7 @@ OWNERS = ["team:switchyard"]
 STORE = "artifact_store"
 BARS_PATH = "panel/bars"
 PANEL_PATH = "panel/panel"
+N_MODELS_SHOWN = 50
 LEADERBOARD_PATH = "METRICS/model_leaderboard.parquet"
 MODEL_ASSETS = ("cross_sectional_models", "cross_sectional_sequence_models", "symbol_models", "symbol_sequence_models", "blended_models")
 
@@ -103,6 +106,7 @@ def panel(market_bars: Bars, settings: Settings) -> Iterator[dg.Output[Panel]]:
                 "n_features": len(built.feature_infos),
                 "n_targets": len(built.target_infos),
                 "n_bytes": built.features.nbytes + built.labels.nbytes,
+                "peak_memory_bytes": peak_memory_bytes(),
                 "targets": dg.MetadataValue.json(list(built.target_names)),
                 "notes": dg.MetadataValue.json(list(notes)),
             },
@@ -143,7 +147,16 @@ def model_leaderboard(settings: Settings) -> dg.Output[pd.DataFrame]:
         metadata={
             "dagster/row_count": len(frame),
             "n_models": len(frame),
+            **_best_scores(frame),
             "models_by_family": dg.MetadataValue.json({str(family): int(count) for family, count in counts.items()}),
-            "leaderboard": dg.MetadataValue.md(leaderboard_markdown(frame)),
+            "leaderboard": shown_table(frame.drop(columns=["n_rows", "experimental", "device", "model_id"]), N_MODELS_SHOWN),
+            "peak_memory_bytes": peak_memory_bytes(),
+            **column_schema(frame, LEADERBOARD_COLUMNS),
         },
     )
+
+
+def _best_scores(frame: pd.DataFrame) -> dict[str, float]:
+    """The best model's score of each metric, for the series that the UI plots."""
+    best = frame.dropna(subset=["score"]).groupby("metric")["score"].max()
+    return {f"best_{metric}": float(score) for metric, score in best.items()}

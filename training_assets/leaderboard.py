@@ -13,21 +13,21 @@ from resources.files import encode_name
 from training_assets.contracts import ModelCard, TrainingPlan
 from training_assets.model_store import CARD_FILE, read_card
 
-LEADERBOARD_COLUMNS = (
-    "target",
-    "symbol",
-    "route",
-    "family",
-    "metric",
-    "score",
-    "ci_low",
-    "ci_high",
-    "n_oos_rows",
-    "n_rows",
-    "experimental",
-    "device",
-    "model_id",
-)
+LEADERBOARD_COLUMNS = {
+    "target": "what the model predicts",
+    "symbol": "the instrument; null for a pooled model",
+    "route": "the route that made the plan train it",
+    "family": "kind of model",
+    "metric": "the metric of the score",
+    "score": "out of sample, on the last purged part before the holdout",
+    "ci_low": "lower bound of the score",
+    "ci_high": "upper bound of the score",
+    "n_oos_rows": "rows the score stands on",
+    "n_rows": "rows the model was fitted on",
+    "experimental": "whether it is of the experimental lane",
+    "device": "where it was fitted",
+    "model_id": "name of the model, as in its card",
+}
 
 
 def read_cards(models_root: Path, plan: TrainingPlan) -> tuple[ModelCard, ...]:
@@ -56,12 +56,3 @@ def leaderboard_frame(cards: Sequence[ModelCard]) -> pd.DataFrame:
         rows.append((card.target, card.symbol, str(card.route), card.family, *numbers, card.n_rows, card.experimental, card.device, card.model_id))
     frame = pd.DataFrame(rows, columns=list(LEADERBOARD_COLUMNS)).astype({"score": float, "ci_low": float, "ci_high": float})
     return frame.sort_values(["target", "score", "model_id"], ascending=[True, False, True], na_position="last", kind="stable").reset_index(drop=True)
-
-
-def leaderboard_markdown(frame: pd.DataFrame, limit: int = 50) -> str:
-    """The first rows as a Markdown table; symbols of pooled models read `pooled`."""
-    lines = ["| target | symbol | family | metric | score | interval |", "| --- | --- | --- | --- | ---: | --- |"]
-    for row in frame.head(limit).itertuples():
-        symbol = row.symbol if isinstance(row.symbol, str) else "pooled"
-        lines.append(f"| {row.target} | {symbol} | {row.family} | {row.metric} | {row.score:.4f} | {row.ci_low:.4f} to {row.ci_high:.4f} |")
-    return "\n".join(lines)

@@ -24,7 +24,7 @@ def test_every_family_is_trained_by_its_own_name_or_says_why_not(tmp_path: Path)
     answer = switchyard("run", *options, "--output-dir", tmp_path / "out", "--families", *(name.lower() for name in FAMILIES))
     assert answer.status in (0, 1), answer.err
     board = pd.read_parquet(tmp_path / "out" / "METRICS" / "model_leaderboard.parquet")
-    assert tuple(board.columns) == LEADERBOARD_COLUMNS
+    assert list(board.columns) == list(LEADERBOARD_COLUMNS)
     assert set(board["family"]) == {*FAMILIES, "Blend"}
     # Volatility has one sign only, which the one family that trades on signs refuses with its bound.
     refused = [line for line in answer.err.splitlines() + answer.out.splitlines() if "not trained" in line]

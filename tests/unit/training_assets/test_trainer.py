@@ -307,3 +307,45 @@ def test_a_run_killed_half_way_leaves_whole_folders_and_resumes_to_the_same_byte
     train(jobs, panel, tmp_path / "whole")
     finished = {name: content for name, content in model_bytes(killed).items() if ".writing-" not in name}
     assert finished == model_bytes(tmp_path / "whole")
+
+
+TWO_PROCESSES = """
+import sys
+from pathlib import Path
+from config.schema import Config
+from tests.panels import REGRESSION_TARGET, symbol_job
+from tests.tiny_families import TINY_FAMILIES
+from training_assets.contracts import Stage
+from training_assets.panel.panel import Panel
+from training_assets.trainer import train_jobs
+
+output, stage = Path(sys.argv[1]), Stage(sys.argv[2])
+panel = Panel.read(output / "panel")
+family = "Slow" if stage is Stage.CPU else "SlowStacked"
+jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, (family,), stage=stage) for symbol in panel.symbols]
+sys.stdin.readline()
+for outcome in train_jobs(jobs, output / "panel", Config(), output, stage, "plan", families=TINY_FAMILIES):
+    assert not outcome.failures, outcome.failures
+    print(outcome.job_id, "cached" if outcome.cached else "trained", flush=True)
+"""
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_two_processes_with_the_same_jobs_train_each_job_once(tmp_path: Path, stage: Stage) -> None:
+    panel = make_panel(n_symbols=3, n_bars=300)
+    written(panel, tmp_path / "panel")
+    script = tmp_path / "train.py"
+    script.write_text(TWO_PROCESSES, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(script), str(tmp_path), str(stage)]
+    both = [subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:  # set going together, once both have loaded what they need
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [process.communicate(timeout=120)[0].split("\n") for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    told = [line.split() for answer in answers for line in answer if line]
+    assert len(told) == 6
+    for symbol_job_id in {job_id for job_id, _ in told}:
+        assert sorted(state for job_id, state in told if job_id == symbol_job_id) == ["cached", "trained"]
