@@ -33,12 +33,13 @@ class Scaling:
         rows = np.flatnonzero(reference)
         mean, scale = np.zeros(feature_codes.size, np.float32), np.ones(feature_codes.size, np.float32)
         for position, code in enumerate(feature_codes):
-            values = panel.features[code][rows]
+            values = panel.features[code][rows].astype(np.float64)
             finite = np.isfinite(values)
             values = values if finite.all() else values[finite]
             if values.size > 1:
-                mean[position] = values.mean(dtype=np.float64)
-                deviation = values.std(dtype=np.float64)
+                mean[position] = centre = values.mean()
+                values -= centre
+                deviation = np.sqrt(values @ values / values.size)
                 scale[position] = deviation if deviation > 0 else 1.0
         return cls(feature_codes, mean, scale)
 

@@ -30,6 +30,7 @@ Floats = NDArray[np.float64]
 
 # Shares of the time before the holdout at which a signal may have moved.
 CUTS = (0.4, 0.5, 0.6, 0.7)
+MOMENTS_AT_ONCE = 10_000_000  # numbers a sum: moments of as many targets are held together as keep below it
 SUB_BLOCKS = 8  # units of the block bootstrap inside one time block
 STABILITY_COLUMNS = (
     "target",
@@ -90,15 +91,17 @@ def measure_stability(panel: Panel, selection: pd.DataFrame, audit: pd.DataFrame
 def _measure_group(panel: Panel, targets: Sequence[str], names: Sequence[str], config: Config) -> pd.DataFrame:
     bounds = config.routing.stability_classification
     codes = panel.feature_codes(tuple(names))
-    moments = block_moments(panel, targets, codes, bounds.n_blocks * SUB_BLOCKS)
+    n_sub_blocks = bounds.n_blocks * SUB_BLOCKS
     weights = _snapshot_weights(bounds, np.random.default_rng([config.seed, 13]))
     clusters = _clusters(panel, codes, bounds.cluster_correlation)
+    at_once = max(1, MOMENTS_AT_ONCE // max(1, len(panel.symbols) * n_sub_blocks * codes.size))
     rows = []
-    for position, target in enumerate(targets):
-        per_symbol = moments[position]
-        pooled = _side_frame(target, [None], per_symbol.pooled(), weights, clusters, config)
-        shared = float(pooled["persistence_ci_high"].iloc[0])
-        rows += [pooled, _side_frame(target, list(panel.symbols), per_symbol, weights, clusters, config, shared)]
+    for first in range(0, len(targets), at_once):
+        some = targets[first : first + at_once]
+        for target, per_symbol in zip(some, block_moments(panel, some, codes, n_sub_blocks), strict=True):
+            pooled = _side_frame(target, [None], per_symbol.pooled(), weights, clusters, config)
+            shared = float(pooled["persistence_ci_high"].iloc[0])
+            rows += [pooled, _side_frame(target, list(panel.symbols), per_symbol, weights, clusters, config, shared)]
     return pd.concat(rows, ignore_index=True)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-SAMPLE_SECONDS = 0.2
+SAMPLE_SECONDS = 0.5  # a sample walks every page table of the tree
 # What planning imports, without any data: the interpreter's own share of every figure. A worker imports the command and what a fit needs.
 IMPORTS = "import routing_assets.definitions, routing_assets.cli, lightgbm, sklearn, talib, scipy.stats, great_expectations, pyarrow.parquet"
 WORKER_IMPORTS = "import routing_assets.cli, routing_assets.evidence.gbm_screen, lightgbm"
