@@ -133,7 +133,7 @@ def test_a_backfill_of_one_targets_pairs_launched_in_the_browser_trains_them_alo
     (backfill,) = found
     assert (backfill["status"], sorted(backfill["partitionNames"])) == ("COMPLETED_SUCCESS", [f"{TARGET}|{symbol}" for symbol in SYMBOLS])
     page.goto(f"{url}/runs/b/{backfill['id']}")
-    page.get_by_text(re.compile("Completed|Success", re.IGNORECASE)).first.wait_for()
+    page.get_by_text(re.compile("^Succeeded$")).first.wait_for()
     picture(page, "backfill_done")
     page.goto(f"{url}/assets/symbol_models?view=partitions")
     page.get_by_text("Materialized (3)").first.wait_for()
