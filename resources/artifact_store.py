@@ -131,5 +131,5 @@ def content_version(value: pd.DataFrame | pa.Table | str) -> str:
 def _read_table(path: Path) -> pa.Table:
     try:
         return pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise ArtifactError(f"{path}: not a readable Parquet file: {error}; materialize it again") from error

@@ -3,6 +3,7 @@
 Belongs here: where the instance lies, its settings, executing, and what a run came to as plain values. Does not: which jobs run, or what is printed.
 """
 
+import ast
 import logging
 import os
 import re
@@ -54,7 +55,7 @@ retention:
 """
 
 Listener = Callable[[str, str, str], None]
-"""Called with (kind, step, message); kind is a Dagster event type, or LOG for a message of ours."""
+"""Called with (kind, step, message); kind is a Dagster event type, LOG for a message of ours, or STEPS, with their number, as a run begins."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,16 @@ def end_abandoned_runs(instance: dg.DagsterInstance, output_dir: Path) -> tuple[
     for run in abandoned:
         instance.report_run_failed(run, "the process of this run is gone; the next command on the output folder goes on from what it finished")
     return tuple(run.run_id for run in abandoned)
+
+
+def last_seconds(instance: dg.DagsterInstance, output_dir: Path, n_runs: int = 10) -> dict[str, float]:
+    """Seconds that each step took when it last succeeded in a command's run on this output folder."""
+    found: dict[str, float] = {}
+    for run in instance.get_runs(dg.RunsFilter(tags={OUTPUT_TAG: str(output_dir.resolve())}), limit=n_runs):
+        for step in instance.get_run_step_stats(run.run_id):
+            if step.status is not None and step.status.value == "SUCCESS" and step.start_time and step.end_time:
+                found.setdefault(step.step_key, step.end_time - step.start_time)
+    return found
 
 
 def run_logger(log_file: Path, listen: Listener) -> dg.LoggerDefinition:
@@ -208,6 +219,10 @@ class _Listening(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         meta = getattr(record, "dagster_meta", {})
         event = meta.get("dagster_event")
+        if event is not None and event.is_engine_event and str(event.message).startswith("Executing"):
+            steps = event.engine_event_data.metadata.get("step_keys")
+            if steps is not None:
+                self._listen("STEPS", "", str(len(ast.literal_eval(str(steps.value)))))
         kind = event.event_type_value if event is not None else "LOG"
         self._listen(kind, str(meta.get("step_key") or ""), str(meta.get("orig_message") or record.getMessage()))
 
@@ -215,7 +230,8 @@ class _Listening(logging.Handler):
 def _problem(event: dg.DagsterEvent) -> RunProblem:
     failure = event.step_failure_data
     error, told = failure.error, failure.user_failure_data
-    while error is not None and error.cause is not None:
+    # Dagster's own wrappings are left aside; what an error of ours was raised from is in its words already.
+    while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
         error = error.cause
     details = {name: getattr(value, "value", value) for name, value in told.metadata.items()} if told else {}
     message = error.message.strip() if error is not None else str(event.message)

@@ -234,6 +234,7 @@ class _Pool:
 
 def _serve(pipe: Connection, prepare: Callable[..., Any], prepare_args: tuple[Any, ...], task: Callable[[Any, Any], Any]) -> None:
     """A worker's whole life. Ends when its parent closes the pipe, or is gone."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))  # for libraries not loaded yet; `single_threaded` for those that are
     with single_threaded():
@@ -253,3 +254,11 @@ def _serve(pipe: Connection, prepare: Callable[..., Any], prepare_args: tuple[An
             except Exception as error:  # noqa: BLE001 - process boundary: becomes the item's error
                 answer = ("error", f"{type(error).__name__}: {error}")
             pipe.send(answer)
+
+
+def _end_with_parent() -> None:
+    """End this process in the middle of its task when its parent is gone: nobody waits for the result, and the next run may be at the same work."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -32,7 +32,6 @@ from routing_assets.plans.plan_inputs import state_feature_sets
 from routing_assets.plans.training_plan import make_training_plan
 from routing_assets.plans.training_plan_files import load_training_plan, write_training_plan
 from routing_assets.report.column_meanings import COLUMN_MEANINGS
-from routing_assets.report.pictures import forest_plot_svg, route_map_svg
 from routing_assets.report.plan_summary import (
     decision_lines,
     job_counts,
@@ -43,6 +42,8 @@ from routing_assets.report.plan_summary import (
     status_by_detector,
     status_counts,
 )
+from routing_assets.report.plots import forest_plot_svg
+from routing_assets.report.route_map import route_map_svg
 from training_assets.assets import CODE_VERSION, OWNERS, STORE
 from training_assets.contracts import TrainingPlan
 from training_assets.families.registry import FAMILIES

@@ -147,6 +147,7 @@ class Candidates:
     targets, symbols : distinct names, ascending.
     target_codes, symbol_codes : shape (n_rows,), positions in them; symbol code -1 on a cross-sectional row.
     data_hash : content hash of the panel the scores come from, where the table says it.
+    corrected_by : how `q_value` was corrected (`Significance.name`), where the table says it.
     """
 
     table: pa.Table
@@ -155,6 +156,7 @@ class Candidates:
     target_codes: RowArray
     symbol_codes: RowArray
     data_hash: str | None = None
+    corrected_by: str | None = None
 
     @property
     def n_rows(self) -> int:

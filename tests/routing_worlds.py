@@ -172,13 +172,16 @@ def planted_panel(kind: str, strength: float, seed: int, n_symbols: int = 40, n_
     return panel_of(features, labels, first, seed=seed)
 
 
-def moving_panel(strength: float, seed: int, n_symbols: int = 40, n_rows: int = 2_520, n_features: int = 12) -> Panel:
-    """A shared signal that is carried by one feature in the first half of the time before the holdout and by another one afterwards."""
+def moving_panel(
+    strength: float, seed: int, n_symbols: int = 40, n_rows: int = 2_520, n_features: int = 12, moves_at: float = 0.5, horizon_bars: int = 1
+) -> Panel:
+    """A shared signal that is carried by one feature up to the share `moves_at` of the time before the holdout, and by another one afterwards."""
     rng = np.random.default_rng([seed, 8])
     features = autoregressive(rng, persistences(rng, n_features), n_symbols, n_rows)
     first, second = rng.choice(n_features, 2, replace=False)
-    signal = np.where(np.arange(n_rows) < n_rows * 0.85 / 2, features[first], features[second])
-    return panel_of(features, [Label("y_1b", strength * signal + rng.normal(size=signal.shape))], seed=seed)
+    signal = np.where(np.arange(n_rows) < n_rows * 0.85 * moves_at, features[first], features[second])
+    noise = overlapping_noise(rng, n_symbols, n_rows, horizon_bars)
+    return panel_of(features, [Label(f"y_{horizon_bars}b", strength * signal + noise, horizon_bars)], seed=seed)
 
 
 def grid_panel(n_rows: int, heterogeneity: float, seed: int, n_symbols: int = 30, n_features: int = 20, strength: float = 0.1) -> Panel:

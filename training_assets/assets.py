@@ -5,11 +5,15 @@ Belongs here: fetching, one call into the domain, and what the UI shows. Does no
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
 
 import dagster as dg
 import pandas as pd
 
+from config.schema import Config
 from resources.artifact_store import PATH_KEY, content_version
+from resources.files import scratch_folder
 from resources.market_data.digest import whole_digest
 from resources.market_data.sources import list_market_files, load_market_data
 from resources.metadata import column_schema, shown_table
@@ -24,6 +28,8 @@ from training_assets.panel.data_hash import data_hash
 from training_assets.panel.panel import Bars, Panel
 from training_assets.partitions import TARGET_SYMBOL, TARGETS
 from training_assets.plan_reader import read_master_plan
+
+Stored = TypeVar("Stored", Bars, Panel)
 
 CODE_VERSION = "1"
 OWNERS = ["team:switchyard"]
@@ -95,48 +101,65 @@ market_files = _observable(observe_files)
     code_version=CODE_VERSION,
     deps=[market_files_spec],
 )
-def market_bars(settings: Settings) -> dg.Output[Bars]:
+def market_bars(settings: Settings) -> Iterator[dg.Output[Bars]]:
     """Clean bars of every usable symbol on one calendar, read from the configured source; symbols that cannot be used are listed with the reason."""
-    config = settings.load()
+    with scratch_folder(settings.output / BARS_PATH) as folder:
+        bars, metadata = _read_bars(settings.load(), folder)
+        yield dg.Output(bars, data_version=dg.DataVersion(data_hash(bars)), metadata=metadata)
+
+
+def _read_bars(config: Config, folder: Path) -> tuple[Bars, dict[str, Any]]:
     data = load_market_data(config.data)
     alignment = align_bars(data.frames, config.data, config.targets, data.interval_minutes)
     problems = [str(problem) for problem in (*data.problems, *alignment.problems)]
     coverage = [dg.TableRecord({"symbol": item.symbol, "bars": item.n_rows, "first": item.first, "last": item.last}) for item in alignment.report.coverage]
-    return dg.Output(
-        alignment.bars,
-        data_version=dg.DataVersion(data_hash(alignment.bars)),
-        metadata={
-            "dagster/row_count": alignment.bars.n_rows,
-            "n_symbols": len(alignment.bars.symbols),
-            "n_problems": len(problems),
-            "source": data.describe(),
-            "bars": alignment.report.describe(),
-            "symbols": dg.MetadataValue.table(coverage),
-            "problems": dg.MetadataValue.json(problems),
-            "notes": dg.MetadataValue.json(list(alignment.report.notes)),
-        },
-    )
+    metadata = {
+        "dagster/row_count": alignment.bars.n_rows,
+        "n_symbols": len(alignment.bars.symbols),
+        "n_problems": len(problems),
+        "source": data.describe(),
+        "bars": alignment.report.describe(),
+        "symbols": dg.MetadataValue.table(coverage),
+        "problems": dg.MetadataValue.json(problems),
+        "notes": dg.MetadataValue.json(list(alignment.report.notes)),
+    }
+    return _mapped(alignment.bars, folder), metadata
 
 
 @dg.asset(group_name="market", kinds={"numpy"}, owners=OWNERS, io_manager_key=STORE, metadata={PATH_KEY: PANEL_PATH}, code_version=CODE_VERSION)
-def panel(market_bars: Bars, settings: Settings) -> dg.Output[Panel]:
+def panel(market_bars: Bars, settings: Settings) -> Iterator[dg.Output[Panel]]:
     """Features and labels of every bar, float32, held once and mapped into memory by whoever reads it."""
     config = settings.load()
-    built = build_panel(market_bars, config, data_hash(market_bars))
     sections = config.model_dump_json(include={"features", "targets", "splits"})
-    return dg.Output(
-        built.panel,
-        data_version=dg.DataVersion(content_version(built.panel.data_hash + sections)),
-        metadata={
-            "dagster/row_count": built.panel.n_rows,
-            "n_features": len(built.panel.feature_infos),
-            "n_targets": len(built.panel.target_infos),
-            "n_bytes": built.panel.features.nbytes + built.panel.labels.nbytes,
-            "peak_memory_bytes": peak_memory_bytes(),
-            "targets": dg.MetadataValue.json(list(built.panel.target_names)),
-            "notes": dg.MetadataValue.json(list(built.notes.lines())),
-        },
-    )
+    with scratch_folder(settings.output / PANEL_PATH) as folder:
+        built, notes = _build_panel(market_bars, config, folder)
+        yield dg.Output(
+            built,
+            data_version=dg.DataVersion(content_version(built.data_hash + sections)),
+            metadata={
+                "dagster/row_count": built.n_rows,
+                "n_features": len(built.feature_infos),
+                "n_targets": len(built.target_infos),
+                "n_bytes": built.features.nbytes + built.labels.nbytes,
+                "peak_memory_bytes": peak_memory_bytes(),
+                "targets": dg.MetadataValue.json(list(built.target_names)),
+                "notes": dg.MetadataValue.json(list(notes)),
+            },
+        )
+
+
+def _build_panel(bars: Bars, config: Config, folder: Path) -> tuple[Panel, tuple[str, ...]]:
+    built = build_panel(bars, config, data_hash(bars), folder)
+    return _mapped(built.panel, folder), built.notes.lines()
+
+
+def _mapped(value: Stored, folder: Path) -> Stored:
+    """The value as files of a scratch folder: a run in one process keeps every output to its end, and the store links these files, so that bars
+    and panel are in memory once, as pages of the files that whoever comes later maps too."""
+    place = folder / "mapped"
+    place.mkdir()
+    value.write(place)
+    return value.read(place)
 
 
 @dg.asset(

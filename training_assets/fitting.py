@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from config.schema import Config
@@ -17,7 +18,7 @@ from training_assets.content_key import content_key, library_versions, rows_dige
 from training_assets.contracts import RELATED_TARGETS, Interval, ModelCard, Route, TrainingJob, TrainingType
 from training_assets.families.base import Family, FitError, FitRequest
 from training_assets.metrics import score_predictions
-from training_assets.model_store import ModelError, OosPredictions, model_folder, verified_card
+from training_assets.model_store import ModelError, model_folder, oos_columns, verified_card
 from training_assets.outcomes import FamilyFailure, TrainedModel, trained_model
 from training_assets.panel.panel import Panel, TargetInfo
 from training_assets.related_labels import RelatedLabels, gather_related
@@ -185,12 +186,12 @@ def interval_of(context: TrainingContext, prepared: PreparedJob, rows: Mask, pre
     )
 
 
-def oos_rows(prepared: PreparedJob, masks: Sequence[Mask], predictions: Sequence[NDArray[np.float32]]) -> OosPredictions:
-    """Join the predictions of several out-of-sample parts, numbered in their order."""
+def oos_columns_of(context: TrainingContext, prepared: PreparedJob, masks: Sequence[Mask]) -> dict[str, pa.Array]:
+    """Join the rows of several out-of-sample parts, numbered in their order."""
     data = prepared.rows
     positions = np.concatenate([np.flatnonzero(mask) for mask in masks])
     folds = np.repeat(np.arange(len(masks), dtype=np.int32), [int(mask.sum()) for mask in masks])
-    return OosPredictions(data.time_codes[positions], data.symbol_codes[positions], folds, data.y[positions], np.concatenate(list(predictions)))
+    return oos_columns(context.panel, prepared.job.target, data.time_codes[positions], data.symbol_codes[positions], folds, data.y[positions])
 
 
 def make_card(

@@ -97,9 +97,9 @@ def _train(
         )
     if store is not None:
         store.pull_models(sorted({encode_name(job.target) for job in work.jobs}))
-    train = train_blends if blends else train_jobs
-    workers = inputs.config.resources.workers or os.cpu_count() or 1
-    outcomes = train(work.jobs, settings.output / PANEL_PATH, inputs.config, settings.output, stage, inputs.plan.metadata["plan_id"], workers, device)
+    workers, plan_id = inputs.config.resources.workers or os.cpu_count() or 1, inputs.plan.metadata["plan_id"]
+    places = (work.jobs, settings.output / PANEL_PATH, inputs.config, settings.output)
+    outcomes = train_blends(*places, plan_id, workers) if blends else train_jobs(*places, stage, plan_id, workers, device)
     started = time.monotonic()
     for done, outcome in enumerate(outcomes, start=1):
         key = work.keys_by_job[outcome.job_id]
@@ -215,7 +215,7 @@ def make_model_assets(resources: ResourcesConfig) -> tuple[dg.AssetsDefinition, 
             Stage.CPU,
             resources,
             "Pairs routed BOTH: a local model of what the pooled one leaves, its strength chosen on purged folds, zero included.",
-            ("cross_sectional_models",),
+            ("cross_sectional_models", "cross_sectional_sequence_models"),
             blends=True,
         ),
         make_model_asset(

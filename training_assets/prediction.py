@@ -50,7 +50,9 @@ def services(jobs: Sequence[TrainingJob], models_root: Path, include_experimenta
     return found
 
 
-def predict_plan(panel: Panel, models_root: Path, jobs: Sequence[TrainingJob], newest_only: bool = True, include_experimental: bool = False) -> pd.DataFrame:
+def predict_plan(
+    panel: Panel, models_root: Path, jobs: Sequence[TrainingJob], newest_only: bool = True, include_experimental: bool = False
+) -> tuple[pd.DataFrame, dict[Path, str]]:
     """Predict with every model that serves a plan; one row a bar and model, so that a pair with several families has several.
 
     Parameters
@@ -61,26 +63,31 @@ def predict_plan(panel: Panel, models_root: Path, jobs: Sequence[TrainingJob], n
 
     Returns
     -------
-    Columns as `LoadedModel.predict`, ordered by target, symbol, timestamp and model. Models of the plan that were not trained have no rows;
-    `missing_models` names them.
+    Columns as `LoadedModel.predict`, ordered by target, symbol, timestamp and model; and by folder, why a model that is there could not be read, which
+    costs its own rows and no others. Models of the plan that were not trained have no rows; `missing_models` names them.
 
     Raises
     ------
     ModelError
-        A model folder that was changed since it was written, or needs features that the panel lacks.
+        A model that needs features which the panel lacks.
     """
-    frames = []
+    frames: list[pd.DataFrame] = []
+    unusable: dict[Path, str] = {}
     for service in services(jobs, models_root, include_experimental):
         present = [symbol for symbol in service.symbols if symbol in panel.symbols]
         for folder in service.folders:
             if folder.is_dir() and present:
-                loaded = load_model(folder)
+                try:
+                    loaded = load_model(folder)
+                except ModelError as error:
+                    unusable[folder] = str(error)
+                    continue
                 if serves(loaded.card, service.job):
                     frames.append(loaded.predict(panel, present, newest_only))
     if not frames:
-        return empty_predictions()
+        return empty_predictions(), unusable
     joined = pd.concat(frames, ignore_index=True)
-    return joined.sort_values(["target", "symbol", "timestamp", "model_id"], kind="stable", ignore_index=True)[list(PREDICTION_COLUMNS)]
+    return joined.sort_values(["target", "symbol", "timestamp", "model_id"], kind="stable", ignore_index=True)[list(PREDICTION_COLUMNS)], unusable
 
 
 def missing_models(jobs: Sequence[TrainingJob], models_root: Path, include_experimental: bool = False) -> list[Path]:

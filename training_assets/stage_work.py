@@ -56,7 +56,7 @@ def stage_work(
     ----------
     slices : the plan's slices by key; a key without one is refused.
     families : train only these; none means all that the plan names.
-    blends : whether the work is the blends of pairs routed BOTH.
+    blends : whether the work is the blends of pairs routed BOTH, whatever stage their pooled models are of.
     """
     todo: dict[str, PlanSlice] = {}
     idle: list[str] = []
@@ -69,7 +69,7 @@ def stage_work(
         verdict = leakage_lock_of(job, audit, config)
         if not verdict[0]:
             refused[key] = verdict[1]
-        elif not job.stage_families.get(stage) or (blends and job.route is not Route.BOTH):
+        elif not (job.route is Route.BOTH and job.model_families if blends else job.stage_families.get(stage)):
             idle.append(key)
         else:
             todo[key] = PlanSlice(key, job, slices[key].version)

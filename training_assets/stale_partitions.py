@@ -41,7 +41,8 @@ def changed_slice_condition() -> dg.AutomationCondition[dg.AssetKey]:
     """When declarative automation asks for a model: its slice is new or of another version, and no blocking check of slice or plan stands against it.
 
     A check of slices runs beside models, so one that never ran must not hold them back: the lock inside the asset refuses what leaks all the same.
-    A slice's version holds the data and the features that survived the audit; what else a model depends on would only ask for it twice.
+    A slice's version holds the data and the features that survived the audit; what else a model depends on would only ask for it twice. A plan
+    without nets never fills their asset, which must not hold blends back; blends of nets are asked for by the sensor, once the net is there.
     """
     conditions = dg.AutomationCondition
     changed = conditions.newly_missing() | conditions.any_deps_updated().replace("newly_updated", conditions.data_version_changed())
@@ -52,4 +53,4 @@ def changed_slice_condition() -> dg.AutomationCondition[dg.AssetKey]:
     ready = pending & ~conditions.any_deps_missing() & ~conditions.any_deps_in_progress() & ~conditions.in_progress()
     slice_failed = conditions.any_deps_match(conditions.any_checks_match(conditions.check_failed(), blocking_only=True))
     plan_passed = conditions.asset_matches("training_plan", conditions.all_checks_match(conditions.check_passed(), blocking_only=True))
-    return (ready & ~slice_failed).ignore(dg.AssetSelection.assets("panel", "leakage_audit")) & plan_passed
+    return (ready & ~slice_failed).ignore(dg.AssetSelection.assets("panel", "leakage_audit", "cross_sectional_sequence_models")) & plan_passed

@@ -67,6 +67,11 @@ class Significance(Section):
         description="Pairs corrected together: those of one target, of all targets, or `both`: within a target, which itself has to stand out among all targets.",
     )
 
+    @property
+    def name(self) -> str:
+        """What a candidates table says of its q: the method and the family, without the bound they are held against."""
+        return f"{self.method}:{self.family}"
+
 
 class StabilityAllowlist(Section):
     """Stabilities that pass the `STABILITY` gate."""

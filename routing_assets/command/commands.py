@@ -8,26 +8,30 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from config.schema import Config
+from config.stored import SETTINGS_FILE, read_stored
 from resources.artifact_store import read_value, write_value
-from resources.instance import HOME_VARIABLE, end_abandoned_runs, instance_home, open_instance, written_workspace
-from resources.market_data.sources import load_market_data
-from resources.output_lock import output_locked
+from resources.instance import HOME_VARIABLE, end_abandoned_runs, instance_home, last_seconds, open_instance, written_workspace
+from resources.market_data.sources import list_market_files, load_market_data
+from resources.output_lock import OutputError, output_locked
 from resources.settings import Settings
+from routing_assets.assets import ROUTING_PLAN_PATH
 from routing_assets.command.options import chosen, settings_of
 from routing_assets.command.pipeline import Pipeline
 from routing_assets.command.progress import Progress
 from routing_assets.command.summary import run_document, run_text
+from routing_assets.decisions.plan_documents import PlanError, read_routing_plan
 from routing_assets.evidence.candidates_table import read_candidates
 from routing_assets.plans.training_plan import choose_families, filter_jobs
 from routing_assets.plans.training_plan_files import find_training_plan, load_training_plan
 from training_assets.contracts import TrainingJob, TrainingPlan
 from training_assets.families.registry import FAMILIES
 from training_assets.panel.alignment import align_bars
-
-SETTINGS_FILE = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,11 @@ def plan(arguments: argparse.Namespace) -> CommandResult:
 def _run(arguments: argparse.Namespace, training: bool) -> CommandResult:
     settings = settings_of(arguments)
     config = checked_config(settings)
+    list_market_files(config.data)  # refused before anything is run, where it is not there or holds no bars
     with output_locked(settings.output, arguments.command), open_instance(settings.output) as instance:
         _remember(settings)
         end_abandoned_runs(instance, settings.output)
-        pipeline = Pipeline(settings, instance, Progress())
+        pipeline = Pipeline(settings, instance, Progress(last_seconds(instance, settings.output)))
         pipeline.plan()
         made = load_training_plan(settings.plan_folder, allow_no_jobs=True)
         if training:
@@ -69,6 +74,7 @@ def train(arguments: argparse.Namespace) -> CommandResult:
     """Train from a plan that is there; the options that name targets, symbols, families and types choose among its jobs."""
     settings = settings_of(arguments, filters_are_settings=False)
     config = checked_config(settings)
+    list_market_files(config.data)
     output = settings.output
     if not arguments.no_training_plan:
         folder = find_training_plan(output, arguments.training_plan_dir)
@@ -80,12 +86,12 @@ def train(arguments: argparse.Namespace) -> CommandResult:
 
     with output_locked(output, arguments.command), open_instance(output) as instance:
         end_abandoned_runs(instance, output)
-        pipeline = Pipeline(settings, instance, Progress())
+        pipeline = Pipeline(settings, instance, Progress(last_seconds(instance, settings.output)))
         made, jobs = _prepared_jobs(arguments, settings, config, pipeline)
         if arguments.unfinished:
             jobs = jobs_without_models(jobs, settings.models_root)
         pipeline.train(jobs, chosen(arguments, "families"))
-        pipeline.report("report_models")
+        pipeline.report("report_routing" if _routed_here(settings, made) else "report_models")
     return _finished(settings, config, pipeline, made, trained=True)
 
 
@@ -101,11 +107,20 @@ def _prepared_jobs(arguments: argparse.Namespace, settings: Settings, config: Co
     panel: Panel = read_value(settings.output / PANEL_PATH, Panel)
     if arguments.no_training_plan or not (settings.output / AUDIT_PATH).exists():
         pipeline.plan(["target_ranking", "feature_selection", "leakage_audit"])
+    audit = read_table(settings, AUDIT_PATH)  # refused here where it cannot be read, before any model is asked for
     if arguments.no_training_plan:
-        write_unrouted_plan(panel, read_table(settings, SELECTION_PATH), read_table(settings, AUDIT_PATH), config, settings.plan_folder)
+        write_unrouted_plan(panel, read_table(settings, SELECTION_PATH), audit, config, settings.plan_folder)
     made = load_training_plan(settings.plan_folder, panel.data_hash)
     publish_plan(pipeline.instance, made, panel.symbols)
     return made, _chosen_jobs(arguments, made)
+
+
+def _routed_here(settings: Settings, made: TrainingPlan) -> bool:
+    """Whether the plan follows from the routing plan of this output folder, so that its routes can be held against the holdout."""
+    try:
+        return read_routing_plan(settings.output / ROUTING_PLAN_PATH).plan_id == str(made.metadata["routing_plan_id"])
+    except PlanError:
+        return False
 
 
 def _chosen_jobs(arguments: argparse.Namespace, made: TrainingPlan) -> tuple[TrainingJob, ...]:
@@ -127,14 +142,23 @@ def predict(arguments: argparse.Namespace) -> CommandResult:
     data = load_market_data(config.data)
     alignment = align_bars(data.frames, config.data, config.targets, data.interval_minutes)
     panel = build_panel(alignment.bars, config, data_hash(alignment.bars)).panel
-    frame = predict_plan(panel, settings.models_root, jobs, not arguments.all_bars, arguments.experimental)
+    frame, unusable = predict_plan(panel, settings.models_root, jobs, not arguments.all_bars, arguments.experimental)
     path = arguments.predictions_file or settings.output / "predictions.parquet"
-    write_value(path, frame)
+    _write_predictions(path, frame)
     problems = [f"data: {problem}" for problem in (*data.problems, *alignment.problems)]
-    problems += [f"no model at {folder}; train it with `switchyard train`" for folder in missing_models(jobs, settings.models_root, arguments.experimental)]
+    problems += list(unusable.values())
+    missing = [folder for folder in missing_models(jobs, settings.models_root, arguments.experimental) if folder not in unusable]
+    problems += [f"no model at {folder}; train it with `switchyard train`" for folder in missing]
     text = f"{len(frame):,} predictions of {frame['model_id'].nunique():,} models for {frame['symbol'].nunique():,} symbols\nwritten to {path}\n"
     document = {"n_predictions": len(frame), "path": str(path), "problems": problems}
     return CommandResult(text, document, tuple(problems), 1 if problems else 0)
+
+
+def _write_predictions(path: Path, frame: pd.DataFrame) -> None:
+    try:
+        write_value(path, frame)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}; name another file with --predictions-file") from None
 
 
 def validate(arguments: argparse.Namespace) -> CommandResult:
@@ -158,9 +182,9 @@ def validate(arguments: argparse.Namespace) -> CommandResult:
 def ui(arguments: argparse.Namespace) -> CommandResult:
     """Serve the Dagster UI on 127.0.0.1 until it is interrupted, under the options given, else under those of the output folder's last run."""
     settings = settings_of(arguments)
-    remembered = settings.output / SETTINGS_FILE
-    if settings.values_json == "{}" and not settings.overrides and settings.config_dir is None and remembered.exists():
-        settings = Settings.model_validate_json(remembered.read_bytes()).changed(output_dir=settings.output_dir)
+    told_nothing = settings.values_json == "{}" and not settings.overrides and settings.config_dir is None
+    if told_nothing and (stored := read_stored(settings.output)) is not None:
+        settings = Settings(**stored.model_dump()).changed(output_dir=settings.output_dir)
     checked_config(settings)
     home = instance_home(settings.output)
     with open_instance(settings.output):

@@ -12,6 +12,7 @@ import numpy as np
 from config.sections.routing import RoutingConfig
 from routing_assets.contracts import REASONS, ROUTES, STATES, Decisions, Measure, Mode, ReasonCode, SignalState
 from routing_assets.decisions.gates import GATES, states_of
+from routing_assets.decisions.harm import UPPER_BOUND, pooled_upper_bounds, score_nulls
 from routing_assets.decisions.policy import combine, difference_interval
 from routing_assets.decisions.routing_plan import UNWRITTEN, measure_items, pair_reasons
 from training_assets.contracts import Route
@@ -97,7 +98,7 @@ def explain(decisions: Decisions, config: RoutingConfig, target: str, symbol: st
         cs_state=STATES[decisions.cs_states[pair]],
         local_state=STATES[decisions.local_states[pair]],
         reasons=tuple(pair_reasons(decisions)[pair]),
-        numbers=tuple(number for side, side_row in sides for number in _numbers(decisions, side, side_row)) + _pair_numbers(decisions, pair),
+        numbers=tuple(number for side, side_row in sides for number in _numbers(decisions, side, side_row)) + _pair_numbers(decisions, config, pair),
         flips=_pair_flips(decisions, config, pair, sides),
     )
 
@@ -215,16 +216,14 @@ def _numbers(decisions: Decisions, mode: Mode, row: int) -> list[MeasuredNumber]
     return numbers
 
 
-def _pair_numbers(decisions: Decisions, pair: int) -> tuple[MeasuredNumber, ...]:
+def _pair_numbers(decisions: Decisions, config: RoutingConfig, pair: int) -> tuple[MeasuredNumber, ...]:
     """What the policy held beside the gates: the pooled score on the symbol, and the difference of the two sides."""
     candidates, row = decisions.candidates, int(decisions.rows[pair])
     numbers = []
-    high, null_score = (candidates.table.column(name)[row].as_py() for name in ("pooled_score_on_symbol_ci_high", "score_null"))
-    if high is not None and null_score is not None:
+    high, null_score = float(pooled_upper_bounds(candidates, config)[row]), float(score_nulls(candidates)[row])
+    if np.isfinite(high) and np.isfinite(null_score):
         code = str(ReasonCode.POOLED_HARMFUL)
-        numbers.append(
-            MeasuredNumber(Mode.CROSS_SECTIONAL, code, "pooled_score_on_symbol_ci_high", high, ">=", null_score, high >= null_score, high - null_score)
-        )
+        numbers.append(MeasuredNumber(Mode.CROSS_SECTIONAL, code, UPPER_BOUND, high, ">=", null_score, high >= null_score, high - null_score))
     for name, sign, better in (("local_minus_pooled_ci_low", ">", 1), ("local_minus_pooled_ci_high", "<", -1)):
         value = candidates.table.column(name)[row].as_py()
         if value is not None:

@@ -28,6 +28,7 @@ from routing_assets.contracts import (
     SignalState,
 )
 from routing_assets.decisions.gates import pass_gates
+from routing_assets.decisions.harm import harmful_rows
 from training_assets.contracts import Route
 
 Behaviour = Literal["ROUTE_BOTH", "PREFER_CS", "PREFER_SYMBOL", "EVIDENCE"]
@@ -51,7 +52,7 @@ def route_candidates(candidates: Candidates, config: RoutingConfig) -> Decisions
     rows = np.flatnonzero(candidates.local)
     pooled_rows = pooled_row_of_target[candidates.target_codes[rows]]
     cs_states, cs_reasons = _pooled_side(side, pooled_rows)
-    harmful = harmful_pairs(candidates, rows, pooled_rows)
+    harmful = harmful_rows(candidates, config)[rows] & (pooled_rows >= 0)
     cs_states[harmful], cs_reasons[harmful] = STATES.index(SignalState.DISALLOWED), REASONS.index(ReasonCode.POOLED_HARMFUL)
     local_states, local_reasons = side.states[rows], side.reasons[rows]
     routes, reasons = combine(cs_states, local_states, config.both_strong_behavior, *difference_interval(candidates, rows))
@@ -114,15 +115,6 @@ def difference_interval(candidates: Candidates, rows: RowArray) -> tuple[FloatAr
     low, high = (candidates.numbers(f"local_minus_pooled_ci_{end}")[rows] for end in ("low", "high"))
     unknown = np.isnan(low) | np.isnan(high)
     return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
-
-
-def harmful_pairs(candidates: Candidates, rows: RowArray, pooled_rows: RowArray) -> BoolArray:
-    """Shape (n_pairs,), True where the upper bound of the pooled score on the symbol is below the null score.
-
-    The null is the pair's own `score_null`, since the pooled score on a symbol is measured as the local one is.
-    """
-    harmful: BoolArray = (pooled_rows >= 0) & (candidates.numbers("pooled_score_on_symbol_ci_high")[rows] < candidates.numbers("score_null")[rows])
-    return harmful
 
 
 def over_the_cap(experimental: BoolArray, targets: RowArray, lower_bounds: FloatArray, max_fraction: float) -> BoolArray:

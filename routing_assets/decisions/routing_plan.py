@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from config.sections.base import Stability
 from config.sections.routing import RoutingConfig
 from routing_assets.contracts import REASONS, ROUTES, STATES, VOCABULARIES, Decisions, Measure, Mode, ReasonCode, RoutingPlan, RowArray, SignalState
+from routing_assets.decisions.harm import UPPER_BOUND, pooled_upper_bounds, score_nulls
 from routing_assets.decisions.plan_documents import SCHEMA_VERSION, collector_paused
 from routing_assets.evidence.candidates_table import candidates_hash
 from training_assets.contracts import Route
@@ -50,7 +51,7 @@ def routing_plan(
         "dev_mode": config.dev_mode,
     }
     with collector_paused():
-        targets = _targets(decisions)
+        targets = _targets(decisions, config)
     plan_id = content_hash({"metadata": metadata, "targets": targets})
     return RoutingPlan({**metadata, "plan_id": plan_id}, targets)
 
@@ -115,9 +116,9 @@ def _reason_list(policy: int, pooled: int, local: int) -> list[str]:
     return reasons
 
 
-def _targets(decisions: Decisions) -> dict[str, dict[str, Any]]:
+def _targets(decisions: Decisions, config: RoutingConfig) -> dict[str, dict[str, Any]]:
     candidates = decisions.candidates
-    pairs = _pairs(decisions)
+    pairs = _pairs(decisions, config)
     pair_targets = candidates.target_codes[decisions.rows]
     starts = np.searchsorted(pair_targets, np.arange(len(candidates.targets) + 1)).tolist()
     names = [candidates.symbols[code] for code in candidates.symbol_codes[decisions.rows].tolist()]
@@ -129,15 +130,15 @@ def _targets(decisions: Decisions) -> dict[str, dict[str, Any]]:
     }
 
 
-def _pairs(decisions: Decisions) -> list[dict[str, Any]]:
+def _pairs(decisions: Decisions, config: RoutingConfig) -> list[dict[str, Any]]:
     candidates, rows = decisions.candidates, decisions.rows
     evidence = side_evidence(decisions, rows)
-    columns = ("pooled_score_on_symbol_ci_high", "score_null", "local_minus_pooled", "local_minus_pooled_ci_low", "local_minus_pooled_ci_high")
-    on_symbol, null_score, *difference = (candidates.numbers(column)[rows] for column in columns)
+    on_symbol, null_score = pooled_upper_bounds(candidates, config)[rows], score_nulls(candidates)[rows]
+    difference = [candidates.numbers(column)[rows] for column in ("local_minus_pooled", "local_minus_pooled_ci_low", "local_minus_pooled_ci_high")]
     known = ~np.isnan(on_symbol) & ~np.isnan(null_score)
     harmless = nulled(~(on_symbol < null_score))
     for place in np.flatnonzero(known).tolist():
-        evidence[place][columns[0]] = {"bound": float(null_score[place]), "passed": harmless[place], "value": float(on_symbol[place])}
+        evidence[place][UPPER_BOUND] = {"bound": float(null_score[place]), "passed": harmless[place], "value": float(on_symbol[place])}
     for place, (value, low, high) in enumerate(zip(*(nulled(part) for part in difference), strict=True)):
         if value is not None or low is not None:
             evidence[place]["local_minus_pooled"] = {"ci_high": high, "ci_low": low, "value": value}

@@ -51,7 +51,7 @@ def build_candidates(panel: Panel, selection: pd.DataFrame, audit: pd.DataFrame,
     q_values = candidate_q_values(candidates, config.routing.significance)
     position = CANDIDATE_COLUMNS.index("q_value")
     with_q = candidates.table.set_column(position, "q_value", pa.array(q_values, pa.float64(), mask=~np.isfinite(q_values)))
-    return replace(candidates, table=with_q)
+    return replace(candidates, table=with_q, corrected_by=config.routing.significance.name)
 
 
 def _target_frame(panel: Panel, scores: TargetScores, features: Sequence[str], audit: pd.DataFrame, config: Config) -> pd.DataFrame:

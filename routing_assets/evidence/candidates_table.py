@@ -6,6 +6,7 @@ all read as "not computed"; a column that is nearly one of ours, a wrong value o
 
 import difflib
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from resources.files import write_atomically
 from routing_assets.contracts import CANDIDATE_COLUMNS, CANDIDATE_SCHEMA, MODES, VOCABULARIES, Candidates, Mode, RowArray
 
-DATA_HASH_KEY = b"switchyard.data_hash"
+STATED = {b"switchyard.data_hash": "data_hash", b"switchyard.corrected_by": "corrected_by"}  # key in the file to attribute of `Candidates`
 MAX_ROWS = 20_000_000  # a small file may hold many more rows than any market has pairs
 ENCODED = pa.dictionary(pa.int32(), pa.string())
 # Column to its closed interval; None is open.
@@ -58,8 +59,8 @@ def read_candidates(path: Path) -> Candidates:
         table = pq.read_table(path, columns=known, read_dictionary=text, partitioning=None)
     except (pa.ArrowException, OSError) as error:
         raise CandidatesError(f"{path}: not a readable parquet file: {' '.join(str(error).split())[:200]}") from None
-    data_hash = metadata.get(DATA_HASH_KEY)
-    return candidates_from_table(table, str(path), data_hash.decode() if data_hash else None)
+    stated = {name: metadata[key].decode(errors="replace") for key, name in STATED.items() if key in metadata}
+    return replace(candidates_from_table(table, str(path)), **stated)
 
 
 def candidates_from_table(table: pa.Table, where: str = "candidates", data_hash: str | None = None) -> Candidates:
@@ -101,8 +102,8 @@ def write_candidates(candidates: Candidates, path: Path) -> None:
 def candidates_bytes(candidates: Candidates) -> bytes:
     """The table as parquet, rows in their fixed order, with fixed writer settings and no clock."""
     table = candidates.table.cast(CANDIDATE_SCHEMA)
-    metadata = {DATA_HASH_KEY: candidates.data_hash.encode()} if candidates.data_hash else None
-    return parquet_bytes(table.replace_schema_metadata(metadata))
+    metadata = {key: value.encode() for key, name in STATED.items() if (value := getattr(candidates, name))}
+    return parquet_bytes(table.replace_schema_metadata(metadata or None))
 
 
 def candidates_hash(candidates: Candidates) -> str:

@@ -50,7 +50,10 @@ def adjusted_p_values(p_values: FloatArray, groups: NDArray[np.int64], method: s
 
 
 def candidate_q_values(candidates: Candidates, config: Significance) -> FloatArray:
-    """q of every candidate row, from `p_value`; a stored `q_value` stands in where there is no p.
+    """q of every candidate row.
+
+    A table that says how its `q_value` was corrected is corrected again, from `p_value`, when another way is asked for. A table that does not say (somebody
+    else's) keeps the q it states: we cannot know better what it was corrected for. Where a row has no q it is computed from the p of all rows.
 
     Cross-sectional rows of all targets are one family. Local rows are one by target, one over all targets, or `both`
     (`significance.family`; see `nested_q_values`; there the pooled side is held to half the rate, since it passes for all its symbols).
@@ -69,7 +72,10 @@ def candidate_q_values(candidates: Candidates, config: Significance) -> FloatArr
     if config.family == "both" and config.method != "none":
         nested = nested_q_values(p_values, q_values, candidates.numbers("whole_target_p_value"), groups, tainted, config.method)
         q_values = np.where(candidates.local, nested, np.minimum(q_values / POOLED_SHARE, 1.0))
-    return np.where(np.isnan(q_values), candidates.numbers("q_value"), q_values)
+    stated = candidates.numbers("q_value")
+    keep = candidates.corrected_by in (None, config.name)
+    first, second = (stated, q_values) if keep else (q_values, stated)
+    return np.where(np.isnan(first), second, first)
 
 
 def nested_q_values(

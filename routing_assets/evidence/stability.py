@@ -28,6 +28,8 @@ from training_assets.panel.panel import Panel
 
 Floats = NDArray[np.float64]
 
+# Shares of the time before the holdout at which a signal may have moved.
+CUTS = (0.4, 0.5, 0.6, 0.7)
 SUB_BLOCKS = 8  # units of the block bootstrap inside one time block
 STABILITY_COLUMNS = (
     "target",
@@ -94,13 +96,14 @@ def _measure_group(panel: Panel, targets: Sequence[str], names: Sequence[str], c
     rows = []
     for position, target in enumerate(targets):
         per_symbol = moments[position]
-        for sides, symbols in ((per_symbol.pooled(), [None]), (per_symbol, list(panel.symbols))):
-            rows.append(_side_frame(target, symbols, sides, weights, clusters, config))
+        pooled = _side_frame(target, [None], per_symbol.pooled(), weights, clusters, config)
+        shared = float(pooled["persistence_ci_high"].iloc[0])
+        rows += [pooled, _side_frame(target, list(panel.symbols), per_symbol, weights, clusters, config, shared)]
     return pd.concat(rows, ignore_index=True)
 
 
 def _side_frame(
-    target: str, symbols: Sequence[str | None], moments: BlockMoments, weights: Floats, clusters: NDArray[np.int64], config: Config
+    target: str, symbols: Sequence[str | None], moments: BlockMoments, weights: Floats, clusters: NDArray[np.int64], config: Config, shared: float = np.nan
 ) -> pd.DataFrame:
     bounds = config.routing.stability_classification
     association = _by_cluster(np.abs(moments.correlations(weights)), clusters)
@@ -113,7 +116,7 @@ def _side_frame(
     measured = usable.all(axis=-1) & (n_clusters > top)
     agreement = nogueira(selections, config.scoring.confidence)
     low = np.where(measured, agreement.ci_low, np.nan)
-    persistence, persistence_high = _persistence(moments, clusters, config)
+    persistence, persistence_high = _persistence(moments, clusters, config, shared)
     overlap = pairwise_overlap(selections)
     tau = pairwise_tau(association.reshape(len(symbols), bounds.n_blocks, bounds.n_bootstraps, n_clusters).mean(axis=2))
     return pd.DataFrame(
@@ -145,19 +148,33 @@ def _snapshot_weights(bounds: StabilityClassification, generator: np.random.Gene
     return weights.reshape(-1, n_sub_blocks)
 
 
-def _persistence(moments: BlockMoments, clusters: NDArray[np.int64], config: Config) -> tuple[Floats, Floats]:
-    """How much of the association of the earlier half is there in the later half, and its upper bound.
+def _persistence(moments: BlockMoments, clusters: NDArray[np.int64], config: Config, shared: float) -> tuple[Floats, Floats]:
+    """How much of the association before some moment is there after it, and its upper bound, at the moment that speaks most for a move.
 
-    The cross product of the two halves' associations over the mean of their squares less what noise alone gives: 1 where the
-    association stays, 0 where it moves to other features, -1 where it turns round. The bound is the bootstrap's over sub-blocks; NaN where there is
-    no association to speak of. One symbol's rows seldom suffice to see a weak signal move; where they leave it open, the bound of
-    all symbols' associations together holds for the symbol if it is lower.
+    A signal may move at any time, and what lies on the wrong side of the cut counts as lasting: several cuts are tried (`CUTS`), and the lowest bound
+    counts. A signal that stays is many errors away from the bound at each of them, so that the choice costs little.
+
+    Returns
+    -------
+    Shapes (n_sides,): 1 where the association stays, 0 where it moves to other features, -1 where it turns round; NaN where there is none to speak of.
+    """
+    cuts = [_persistence_at(round(cut * moments.n.shape[1]), moments, clusters, config, shared) for cut in CUTS]
+    values, highs = (np.stack(part) for part in zip(*cuts, strict=True))
+    lowest = np.where(np.isnan(highs), np.inf, highs).argmin(axis=0)[None, :]
+    return np.take_along_axis(values, lowest, axis=0)[0], np.take_along_axis(highs, lowest, axis=0)[0]
+
+
+def _persistence_at(cut: int, moments: BlockMoments, clusters: NDArray[np.int64], config: Config, shared: float) -> tuple[Floats, Floats]:
+    """Persistence from the sub-blocks before `cut` to those after it.
+
+    The cross product of the two parts' associations over the mean of their squares less what noise alone gives. The bound is the bootstrap's over
+    sub-blocks. One symbol's rows seldom suffice to see a weak signal move; where they leave it open, the bound of all symbols' associations together
+    holds for the symbol if it is lower, and `shared`, the bound of the pooled side's one association.
     """
     n_sub_blocks, n_draws = moments.n.shape[1], 40
     generator = np.random.default_rng([config.seed, 17])
-    half = n_sub_blocks // 2
     weights = np.zeros((2, n_draws + 1, n_sub_blocks))
-    for part, (start, stop) in enumerate(((0, half), (half, n_sub_blocks))):
+    for part, (start, stop) in enumerate(((0, cut), (cut, n_sub_blocks))):
         weights[part, 0, start:stop] = 1.0
         weights[part, 1:, start:stop] = generator.multinomial(stop - start, np.full(stop - start, 1.0 / (stop - start)), n_draws)
     association = moments.correlations(weights.reshape(-1, n_sub_blocks))
@@ -175,7 +192,7 @@ def _persistence(moments: BlockMoments, clusters: NDArray[np.int64], config: Con
     if cross.shape[0] > 1 and np.isfinite(cross).all(axis=1).any():
         together = _share(*_over_symbols(cross, point_energy, drawn_energy), config.scoring.confidence)
         own_lasts = value - half_width >= config.routing.stability_classification.min_persistence
-        high = np.where(own_lasts | np.isnan(cross[:, 0]), high, np.fmin(high, together[0] + together[1]))
+        high = np.where(own_lasts | np.isnan(cross[:, 0]), high, np.fmin(high, np.fmin(together[0] + together[1], shared)))
     return value, high
 
 

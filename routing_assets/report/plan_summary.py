@@ -1,6 +1,6 @@
 """What a person wants to know of a plan at a glance: counts, commonest reasons, scores, what moved.
 
-Belongs here: pure sums over plans and tables. Does not: drawing (`pictures`), or printing.
+Belongs here: pure sums over plans and tables. Does not: drawing (`plots`), or printing.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from routing_assets.contracts import ROUTES, Mode, RoutingPlan
-from routing_assets.report.pictures import ForestRow
+from routing_assets.report.plots import ForestRow
 from training_assets.contracts import TrainingPlan
 
 

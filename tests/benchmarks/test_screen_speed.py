@@ -17,8 +17,10 @@ from threadpoolctl import threadpool_limits
 
 from config.load import load_config
 from routing_assets.evidence.gbm_screen import GbmItem, GbmSetting, fit_item
-from routing_assets.evidence.ridge_screen import PENALTIES, nested_stages, ridge_predictions
+from routing_assets.evidence.ridge_models import PENALTIES
+from routing_assets.evidence.ridge_screen import ridge_predictions
 from routing_assets.evidence.selection import select_features
+from routing_assets.evidence.stages import nested_stages
 from tests.panels import REGRESSION_TARGET, Planted, make_panel
 from training_assets.contributions import rank_correlation
 from training_assets.panel.panel import Panel

@@ -91,6 +91,14 @@ def test_every_pair_that_no_gate_blocks_trains_without_a_plan_and_is_not_trained
         assert {run.job_name for run in instance.get_runs()} >= {"plan_only", "train_targets_cpu", "train_pairs_cpu", "report_models"}
 
 
+def test_training_from_a_plan_ends_with_the_report_that_a_run_ends_with(planned: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = planned / "out" / "METRICS" / "routing_report.md"
+    assert not report.exists()
+    assert main(["train", "--data-dir", str(planned / "bars"), "--output-dir", str(planned / "out"), *TINY]) in (0, 1)
+    assert report.exists()
+    assert str(report) in capsys.readouterr().out
+
+
 def test_a_run_ends_with_a_report_and_a_table_for_people(planned: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--data-dir", str(planned / "bars"), "--output-dir", str(planned / "out"), *TINY]) in (0, 1)
     said = capsys.readouterr().out
@@ -156,4 +164,6 @@ def test_wrong_usage_is_status_two(arguments: list[str], capsys: pytest.CaptureF
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
-    assert "usage: switchyard" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("switchyard")
+    assert "--help`" in error

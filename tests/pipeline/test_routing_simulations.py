@@ -99,9 +99,12 @@ def test_short_symbols_never_train_alone():
     assert share(short, "ROUTE_SYMBOL_SPECIFIC", "ROUTE_BOTH") == 0.0
 
 
-@pytest.mark.parametrize("strength", [0.10, 0.20])
-def test_a_signal_that_moves_to_another_feature_is_experimental_or_blocked(strength):
-    table = pd.concat([routed(moving_panel(strength, seed), RIDGE) for seed in range(N_SEEDS)])
+@pytest.mark.parametrize(("strength", "moves_at", "horizon_bars"), [(0.10, 0.5, 1), (0.20, 0.5, 1), (0.10, 0.35, 1), (0.15, 0.59, 1), (0.15, 0.59, 12)])
+def test_a_signal_that_moves_to_another_feature_is_experimental_or_blocked(strength, moves_at, horizon_bars):
+    """`moves_at` is a share of the time before the holdout; .59 is the middle of the whole panel."""
+    n_rows = 2_520 if horizon_bars == 1 else 6_000
+    panels = (moving_panel(strength, seed, n_rows=n_rows, moves_at=moves_at, horizon_bars=horizon_bars) for seed in range(N_SEEDS))
+    table = pd.concat([routed(panel, RIDGE) for panel in panels])
     assert share(table, *TRAINED) <= 0.01
 
 

@@ -1,5 +1,7 @@
 """The combination table, harmful pools, leaking pairs, the cap, and q-values."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -154,3 +156,29 @@ def test_decisions_do_not_depend_on_the_order_of_rows():
     table = candidates(*rows)
     shuffled = candidates_from_table(table.table.take(pa.array(np.random.default_rng(0).permutation(table.n_rows))))
     assert decisions_table(route_candidates(shuffled, RoutingConfig())).equals(decisions_table(route_candidates(table, RoutingConfig())))
+
+
+def test_somebody_elses_table_keeps_the_q_it_states():
+    table = candidates(pooled(p_value=1e-7, q_value=0.131), local(p_value=1e-7, q_value=0.02))
+    np.testing.assert_array_equal(candidate_q_values(table, Significance(method="fdr_by")), [0.131, 0.02])
+    assert route(route_candidates(table, RoutingConfig(experimental=Experimental(max_p=0.0)))) == "ROUTE_SYMBOL_SPECIFIC"
+
+
+def test_a_table_that_says_how_it_was_corrected_is_corrected_again_when_another_way_is_asked_for():
+    asked = Significance(method="fdr_bh", family="all")
+    table = replace(candidates(local("A", p_value=0.02, q_value=0.5), local("B", p_value=0.5, q_value=0.5)), corrected_by=asked.name)
+    np.testing.assert_array_equal(candidate_q_values(table, asked), [0.5, 0.5])
+    np.testing.assert_allclose(candidate_q_values(table, Significance(method="none", family="all")), [0.02, 0.5])
+
+
+# The symbol's own interval, .53 to .59 at 95%, means an error of .0153 and at one-sided 95% an upper bound .0252 above the pooled score there.
+@pytest.mark.parametrize(("pooled_there", "wanted"), [(0.47, "ROUTE_SYMBOL_SPECIFIC"), (0.48, "ROUTE_BOTH")])
+def test_a_pooled_score_without_a_bound_of_its_own_is_harmful_by_the_error_of_the_local_score(pooled_there, wanted):
+    assert route(decide(pooled(), local(pooled_score_on_symbol=pooled_there))) == wanted
+
+
+@pytest.mark.parametrize(("pooled_there", "wanted"), [(-0.05, "ROUTE_SYMBOL_SPECIFIC"), (-0.04, "ROUTE_BOTH")])
+def test_without_any_interval_it_is_harmful_by_the_error_of_chance(pooled_there, wanted):
+    # 1.645 / sqrt(1500) = .0425
+    own = {"task_type": "REGRESSION", "score_null": None, "score_ci_low": None, "score_ci_high": None, "score": 0.3}
+    assert route(decide(pooled(**own), local(**own, pooled_score_on_symbol=pooled_there))) == wanted

@@ -1,6 +1,7 @@
 """Reading somebody else's table, refusing a wrong one, and writing the same bytes."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -109,3 +110,10 @@ def test_hostile_names_survive_the_round_trip(tmp_path):
     again = read_candidates(tmp_path / "c.parquet")
     assert again.targets == tuple(sorted(names))
     assert np.array_equal(again.target_codes, again.symbol_codes)
+
+
+def test_a_written_table_still_says_its_data_and_how_its_q_was_corrected(tmp_path):
+    table = replace(candidates(pooled(), local()), corrected_by="fdr_bh:both")
+    write_candidates(table, tmp_path / "candidates.parquet")
+    again = read_candidates(tmp_path / "candidates.parquet")
+    assert (again.data_hash, again.corrected_by) == ("0123456789abcdef", "fdr_bh:both")
