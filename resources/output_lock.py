@@ -86,13 +86,13 @@ def held_for_run(output: Path, run_tags: Mapping[str, str], tell: Callable[[str]
 
 
 @contextmanager
-def jobs_held(models_root: Path, names: Sequence[str]) -> Iterator[None]:
+def jobs_held(output: Path, names: Sequence[str]) -> Iterator[None]:
     """Keep every other process from the same jobs until the block ends; waits while one is at work on any of them.
 
     One file for all jobs, of which each job locks the byte that its name hashes to; in one order, so that two processes cannot wait for each other.
     """
-    models_root.mkdir(parents=True, exist_ok=True)
-    with (models_root / JOBS_FILE).open("ab") as file:
+    output.mkdir(parents=True, exist_ok=True)
+    with (output / JOBS_FILE).open("ab") as file:
         for place in sorted({int(hashlib.sha256(name.encode()).hexdigest()[:15], 16) for name in names}):
             fcntl.lockf(file, fcntl.LOCK_EX, 1, place)
         yield

@@ -160,7 +160,7 @@ def _settled(result: TaskResult[_Task, JobOutcome]) -> JobOutcome:
 
 
 def _perform(context: TrainingContext, task: _Task) -> JobOutcome:
-    with jobs_held(context.models_root, _held_names([task])):  # whoever comes second finds the models there
+    with jobs_held(context.models_root.parent, _held_names([task])):  # whoever comes second finds the models there
         outcome = train_blend(context, task.job, task.families) if task.blend else train_batch(context, [task.job], [task.families])[0]
     return replace(outcome, peak_memory_bytes=peak_memory_bytes())
 
@@ -182,7 +182,7 @@ def _run_stacked(setup: _Setup, tasks: list[_Task]) -> Iterator[JobOutcome]:
         size = STACK_SIZE if training_type == TrainingType.SYMBOL_SPECIFIC else 1
         for start in range(0, len(together), size):
             part = together[start : start + size]
-            with jobs_held(context.models_root, _held_names(part)):
+            with jobs_held(context.models_root.parent, _held_names(part)):
                 outcomes = train_batch(context, [task.job for task in part], [task.families for task in part])
             yield from (replace(outcome, peak_memory_bytes=peak_memory_bytes()) for outcome in outcomes)
 

@@ -1,6 +1,6 @@
 """A backfill through the daemon of many small jobs, every third already done, against what the work costs bare.
 
-    python -m tests.benchmarks.backfill 1000 [--storage postgresql://...]
+    python -m tests.benchmarks.backfill 1000 [--storage postgresql+psycopg2://...]
 
 Prints seconds and runs of the backfill; then, in the same run and on the same store, the same fits in a bare process pool, and as many bare
 materialization events. The bound it is held against is pool + 1.3 x events + 90 s (the daemon's own ticks take about 60).
@@ -129,7 +129,7 @@ def main() -> None:
         output = Path(tempfile.mkdtemp(prefix="backfill-"))
         if arguments.storage:
             (output / ".dagster").mkdir()
-            storage = f"storage:\n  postgres:\n    postgres_url: {arguments.storage}\n    scheme: postgresql+psycopg2\ntelemetry: {{enabled: false}}\n"
+            storage = f"storage:\n  postgres:\n    postgres_url: {arguments.storage}\ntelemetry: {{enabled: false}}\n"
             (output / ".dagster" / "dagster.yaml").write_text(storage, encoding="utf-8")
         try:
             row = measure(output, n_jobs, arguments.workers, arguments.limit_seconds, arguments.per_run)

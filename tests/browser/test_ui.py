@@ -76,7 +76,7 @@ def test_the_graph_loads_and_shows_every_group(page: Page, url: str) -> None:
 
 def test_a_plan_launched_in_the_browser_succeeds_and_shows_its_routes(page: Page, url: str, settings: Settings) -> None:
     page.goto(f"{url}/locations/switchyard/jobs/plan_only")
-    click(page, "^Materialize all$")
+    click(page, "^Materialize all")
     assert [run["status"] for run in runs_ended(url, 1)] == ["SUCCESS"]
     assert (settings.plan_folder / "master_training_plan.json").exists()
     page.goto(f"{url}/assets/routing_plan")
@@ -85,6 +85,23 @@ def test_a_plan_launched_in_the_browser_succeeds_and_shows_its_routes(page: Page
     page.get_by_text("[Show Markdown]").first.click()
     page.locator("img[alt*='routes by target and symbol']").first.wait_for()
     picture(page, "route_picture")
+
+
+def test_every_page_of_the_plan_shows_what_its_asset_knows(page: Page, url: str) -> None:
+    page.goto(f"{url}/assets/routing_candidates")
+    page.get_by_text("upper bound of the score").first.wait_for()  # a column's meaning
+    page.get_by_text("[Show Markdown]").first.click()
+    page.locator("img[alt='auc']").first.wait_for()
+    picture(page, "scores")
+    page.goto(f"{url}/assets/leakage_audit")
+    page.get_by_text("feature_look_ahead").first.wait_for()  # a detector that looked, and found nothing
+    picture(page, "audit")
+    page.goto(f"{url}/assets/training_plan")
+    page.get_by_text("changes_to_the_plan_before").first.wait_for()
+    page.get_by_text("there was none").first.wait_for()
+    page.goto(f"{url}/jobs")
+    page.get_by_text("train_pairs_gpu").first.wait_for()
+    picture(page, "jobs")
 
 
 def test_a_backfill_of_one_targets_pairs_launched_in_the_browser_trains_them_alone(page: Page, url: str) -> None:
@@ -103,6 +120,9 @@ def test_a_backfill_of_one_targets_pairs_launched_in_the_browser_trains_them_alo
         time.sleep(0.5)
     (backfill,) = found
     assert (backfill["status"], sorted(backfill["partitionNames"])) == ("COMPLETED_SUCCESS", [f"{TARGET}|{symbol}" for symbol in SYMBOLS])
+    page.goto(f"{url}/runs/b/{backfill['id']}")
+    page.get_by_text(re.compile("^Succeeded$")).first.wait_for()
+    picture(page, "backfill_done")
     page.goto(f"{url}/assets/symbol_models?view=partitions")
     page.get_by_text("Materialized (3)").first.wait_for()
     page.get_by_text("Missing (3)").first.wait_for()

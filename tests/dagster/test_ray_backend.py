@@ -1,21 +1,35 @@
 """The CPU stage on a real Ray cluster on this machine: the same models as on processes, and a worker that is killed costs a retry and not a result."""
 
+import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import dagster as dg
+import pandas as pd
+import psutil
 import pytest
 import ray
 
 from config.load import load_config
 from resources.artifact_store import write_value
+from resources.instance import run_job
 from resources.ray_pool import run_tasks_on_ray
+from resources.settings import Settings
 from resources.worker_pool import WorkerError
-from tests.panels import REGRESSION_TARGET, make_panel, symbol_job
+from routing_assets.definitions import make_definitions
+from routing_assets.plans.training_plan_files import write_training_plan
+from tests.dagster.leaking_world import SAFE_ROW
+from tests.panels import REGRESSION_TARGET, make_panel, plan_of, symbol_job
 from tests.tiny_families import die_on_the_first_fit, tiny
 from tests.unit.resources.test_worker_pool import prepare, prepare_badly, prepare_dying, task, threads
 from training_assets.contracts import Stage
+from training_assets.leakage.status import AUDIT_COLUMNS
+from training_assets.model_assets import AUDIT_PATH, PANEL_PATH
+from training_assets.partitions import publish_plan, range_tags
+from training_assets.plan_reader import read_master_plan
 from training_assets.trainer import train_jobs
 
 
@@ -82,3 +96,44 @@ def test_a_worker_killed_in_the_middle_of_a_fit_costs_a_retry_and_not_a_model(cl
     assert (tmp_path / "died").exists()
     assert {outcome.job_id for outcome in outcomes} == {job.job_id for job in jobs}
     assert all(outcome.models and not outcome.failures for outcome in outcomes)
+
+
+class Killer(threading.Thread):
+    """Kills the first Ray worker on this machine that is at work on a job of ours, and no other."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.killed: int | None = None
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while self.killed is None and not self.over.is_set():
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    if " ".join(process.cmdline()).startswith("ray::RayWorker.perform"):
+                        process.kill()
+                        self.killed = process.pid
+                        return
+            time.sleep(0.005)
+
+
+def test_a_worker_killed_in_the_middle_of_a_backfills_run_costs_a_retry_and_not_a_result(cluster: None, tmp_path: Path) -> None:
+    settings = Settings(output_dir=str(tmp_path), overrides=["resources.backend=ray", "resources.workers=2"])
+    panel = make_panel(n_symbols=8, n_bars=300)
+    write_value(tmp_path / PANEL_PATH, panel)
+    write_value(tmp_path / AUDIT_PATH, pd.DataFrame([SAFE_ROW], columns=list(AUDIT_COLUMNS)))
+    jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, ("LightGBM", "Ridge")) for symbol in panel.symbols]
+    write_training_plan(plan_of(panel, *jobs), settings.plan_folder, ())
+    definitions = make_definitions(settings, {"switchyard": dg.LoggerDefinition(lambda _: dg.get_dagster_logger("quiet"))})
+    with dg.DagsterInstance.ephemeral() as instance:
+        publish_plan(instance, read_master_plan(settings.plan_folder), panel.symbols)
+        keys = instance.get_dynamic_partitions("target_symbol")
+        killer = Killer()
+        killer.start()
+        result = run_job(definitions, "train_pairs_cpu", instance, tags=range_tags(keys, keys))
+        killer.over.set()
+        killer.join(timeout=30)
+        assert killer.killed is not None
+        assert result.success, result.problems
+        assert set(instance.get_materialized_partitions(dg.AssetKey("symbol_models"))) == set(keys)
+    assert len(list(settings.models_root.rglob("model_card.json"))) == 16

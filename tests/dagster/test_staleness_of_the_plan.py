@@ -76,7 +76,7 @@ def test_a_changed_setting_marks_what_follows_from_it_and_nothing_before(planned
 
 
 def test_settings_that_change_no_result_mark_nothing(planned: Settings, instance: dg.DagsterInstance) -> None:
-    assert stale(planned, instance, "resources.workers=2", "training.fit_timeout_seconds=10", "training.require_device=off") == {}
+    assert stale(planned, instance, "resources.workers=2", "training.fit_timeout_seconds=10", "training.require_device='off'") == {}
 
 
 def test_a_changed_file_of_bars_marks_what_is_made_of_it_once_it_is_observed(planned: Settings, instance: dg.DagsterInstance) -> None:
