@@ -109,7 +109,7 @@ def test_every_message_that_troubleshooting_explains_is_one_that_the_code_has() 
     cells = re.findall(r"^\| (`[^|]*`) \|", (DOCS / "troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
     fragments = {fragment.strip(" ,;?") for cell in cells for message in re.findall(r"`([^`]+)`", cell) for fragment in re.split(r"\.\.\.|'", message)}
     assert len(fragments) > 15
-    assert sorted(fragment for fragment in fragments if fragment not in source) == []
+    assert sorted(fragment for fragment in fragments if len(fragment) > 4 and fragment not in source) == []
 
 
 def test_no_page_names_a_machine_or_a_package_registry() -> None:
