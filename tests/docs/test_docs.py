@@ -136,6 +136,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = next(block for block in blocks_of(DOCS / "quick-start.md") if block.once)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setenv("COLUMNS", str(WIDTH))
         ran = run_command(f"{first.commands[0]} --families Ridge LightGBM")
     assert ran.status == 0, ran.printed
     (folder / "run.out").write_text(ran.printed, encoding="utf-8")
