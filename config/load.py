@@ -6,7 +6,8 @@ Belongs here: reading, merging, hashing. Does not: any meaning of a value (see `
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,13 @@ def config_hash(config: Config) -> str:
             for key in keys:
                 content[section].pop(key)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def settings_hash(config: Config, keys: Collection[str]) -> str:
+    """Content hash of some settings, 8 hexadecimal digits; `keys` are dotted, a section's name stands for all of it."""
+    content = config.model_dump(mode="json")
+    chosen = {key: reduce(lambda part, name: part[name], key.split("."), content) for key in keys}
+    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> list[str]:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from resources.files import folder_written_atomically, write_atomically
 from resources.output_lock import held_for_run, pen_held
+from resources.remote_store import remote_store, tree_in_step
 from resources.settings import Settings
 
 PATH_KEY = "switchyard/path"
@@ -45,14 +46,16 @@ class ArtifactStore(dg.ConfigurableIOManager):
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["ArtifactStore"]:
         """Hold the output folder while a run that the UI or a daemon started is at work, so that no command changes it meanwhile, and the pen besides.
 
-        Whatever takes or gives values here reads and writes tables of the tree; a run holds the pen from its first step to its last, so that the tables
-        of one plan are of one plan. Models are trained without this store, by as many runs at once as there are.
+        Whatever takes or gives values here reads and writes tables of the tree; a run holds the pen from its first step to its last, so that the
+        tables of one plan are of one plan; and what a store holds is here from then on, and there again at its end. Models are trained without this
+        manager, by as many runs at once as there are.
         """
         if context.run is None:
             yield self
             return
         output, tell = self.settings.output, dg.get_dagster_logger("switchyard").info
-        with held_for_run(output, context.run.tags, tell) as shared, pen_held(output, tell) if shared else nullcontext():
+        store = remote_store(self.settings.load().resources.store, output)
+        with held_for_run(output, context.run.tags, tell) as shared, pen_held(output, tell) if shared else nullcontext(), tree_in_step(store):
             yield self
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from resources.files import write_atomically
 from resources.output_lock import COMMAND_TAG
@@ -58,6 +60,10 @@ Listener = Callable[[str, str, str], None]
 """Called with (kind, step, message); kind is a Dagster event type, LOG for a message of ours, or STEPS, with their number, as a run begins."""
 
 
+class StorageError(RuntimeError):
+    """The database of the instance cannot be used; what was finished is saved, and the message says what to do."""
+
+
 @dataclass(frozen=True)
 class RunProblem:
     """Why a step failed: the first error's class and message, its traceback, and what a `dagster.Failure` told about."""
@@ -88,15 +94,39 @@ def instance_home(output_dir: Path) -> Path:
 
 @contextmanager
 def open_instance(output_dir: Path) -> Iterator[dg.DagsterInstance]:
-    """The instance, made on first use: SQLite, no telemetry, one run in the GPU pool at a time."""
+    """The instance, made on first use: SQLite, no telemetry, one run in the GPU pool at a time.
+
+    Raises
+    ------
+    StorageError
+        Its database cannot be reached or written, on opening or at any time in the block.
+    """
     home = instance_home(output_dir)
     if not (home / "dagster.yaml").exists():
         write_atomically(home / "dagster.yaml", INSTANCE_YAML)
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        # Without its own entry the pool's limit is not in force before the first run has registered it.
-        if not any(pool.name == GPU_POOL for pool in instance.event_log_storage.get_pool_limits()):
-            instance.event_log_storage.set_concurrency_slots(GPU_POOL, 1)
-        yield instance
+    try:
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            # Without its own entry the pool's limit is not in force before the first run has registered it.
+            if not any(pool.name == GPU_POOL for pool in instance.event_log_storage.get_pool_limits()):
+                instance.event_log_storage.set_concurrency_slots(GPU_POOL, 1)
+            yield instance
+    except _storage_errors() as error:
+        raise StorageError(
+            f"the run storage of {home / 'dagster.yaml'} cannot be used: {_told_by_storage(error)}; mend it, and the same command goes on from here"
+        ) from error
+
+
+def _told_by_storage(error: Exception) -> str:
+    """The first line of what the database's driver says; words about an address that is none may hold a password, and are not told."""
+    if isinstance(error, SQLAlchemyError) and not isinstance(error, DBAPIError):
+        return type(error).__name__
+    return next(iter(str(getattr(error, "orig", error)).strip().splitlines()), type(error).__name__)
+
+
+def _storage_errors() -> tuple[type[Exception], ...]:
+    """What a database raises, and what Dagster's PostgreSQL storage, where it is in use, makes of that after its retries."""
+    postgres = sys.modules.get("dagster_postgres.utils")
+    return (SQLAlchemyError,) if postgres is None else (SQLAlchemyError, postgres.DagsterPostgresException)
 
 
 def written_workspace(output_dir: Path) -> Path:

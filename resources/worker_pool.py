@@ -201,12 +201,20 @@ class _Pool:
         try:
             kind, content = worker.pipe.recv()
         except (EOFError, ConnectionResetError):
-            worker.process.join()
-            if worker.held:
-                yield self._bury(worker, f"worker process died with exit code {worker.process.exitcode}", replace)
-            else:
-                self._count_startup_crash(worker)
+            told = None
+        except Exception as error:  # noqa: BLE001 - process boundary: what comes through the pipe may raise anything when it is put together again
+            told = f"worker process gave an answer that cannot be read: {type(error).__name__}: {error}"
+            worker.process.kill()
+        else:
+            yield from self._heard(worker, kind, content)
             return
+        worker.process.join()
+        if worker.held:
+            yield self._bury(worker, told or f"worker process died with exit code {worker.process.exitcode}", replace)
+        else:
+            self._count_startup_crash(worker)
+
+    def _heard(self, worker: _Worker, kind: str, content: Any) -> Iterator[TaskResult[Any, Any]]:
         if kind == "unprepared":
             raise WorkerError(f"a worker could not be prepared: {content}")
         if kind == "ready":
@@ -250,10 +258,9 @@ def _serve(pipe: Connection, prepare: Callable[..., Any], prepare_args: tuple[An
             except EOFError:
                 return
             try:
-                answer = ("value", task(state, item))
-            except Exception as error:  # noqa: BLE001 - process boundary: becomes the item's error
-                answer = ("error", f"{type(error).__name__}: {error}")
-            pipe.send(answer)
+                pipe.send(("value", task(state, item)))
+            except Exception as error:  # noqa: BLE001 - process boundary: becomes the item's error, an answer that cannot be sent too
+                pipe.send(("error", f"{type(error).__name__}: {error}"))
 
 
 def _end_with_parent() -> None:

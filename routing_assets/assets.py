@@ -14,6 +14,7 @@ import pandas as pd
 
 from config.load import config_hash
 from resources.artifact_store import PATH_KEY, content_version, read_value
+from resources.frame_types import declared_schema, frame_type
 from resources.metadata import column_schema, picture, shown_table
 from resources.provenance import git_commit
 from resources.settings import Settings
@@ -22,18 +23,19 @@ from routing_assets.contracts import Candidates, Mode, RoutingPlan
 from routing_assets.decisions.plan_documents import PlanError, read_routing_plan, write_routing_plan
 from routing_assets.decisions.policy import route_candidates
 from routing_assets.decisions.routing_plan import routing_plan as make_routing_plan
+from routing_assets.evidence.candidate_columns import CANDIDATE_MEANINGS
 from routing_assets.evidence.candidates import build_candidates
 from routing_assets.evidence.candidates_table import candidates_hash, read_candidates, write_candidates
 from routing_assets.evidence.feature_sets import feature_sets
 from routing_assets.evidence.ranking import rank_targets
 from routing_assets.evidence.selection import select_features
 from routing_assets.evidence.stability import measure_stability
+from routing_assets.evidence.table_columns import RANKING, SELECTION, STABILITY
 from routing_assets.evidence.told import Told
 from routing_assets.plans.comparison import diff
 from routing_assets.plans.plan_inputs import state_feature_sets
-from routing_assets.plans.training_plan import make_training_plan
+from routing_assets.plans.training_plan import make_training_plan, plan_libraries
 from routing_assets.plans.training_plan_files import load_training_plan, write_training_plan
-from routing_assets.report.column_meanings import COLUMN_MEANINGS
 from routing_assets.report.plan_summary import (
     decision_lines,
     job_counts,
@@ -47,11 +49,14 @@ from routing_assets.report.plan_summary import (
 from routing_assets.report.plots import forest_plot_svg
 from routing_assets.report.route_map import route_map_svg
 from training_assets.assets import CODE_VERSION, OWNERS, STORE
+from training_assets.content_key import library_versions
 from training_assets.contracts import TrainingPlan
 from training_assets.families.registry import FAMILIES
 from training_assets.leakage.audit import audit_leakage
+from training_assets.leakage.words import finding_sentences, told_findings
 from training_assets.panel.panel import Bars, Panel
 from training_assets.partitions import publish_plan
+from training_assets.table_columns import AUDIT
 
 RANKING_PATH = "METRICS/target_ranking.parquet"
 SELECTION_PATH = "METRICS/feature_selection.parquet"
@@ -62,6 +67,7 @@ ROUTING_PLAN_PATH = "METRICS/routing_plan"
 TRAINING_PLAN_PATH = "globals/training_plan"
 SECONDS_BETWEEN_TELLING = 2.0
 MAX_DIFF_LINES = 200
+MAX_FINDINGS_TOLD = 100
 Plan = TypeVar("Plan")
 
 
@@ -79,18 +85,34 @@ def _told() -> Told:
 
 
 def _table_output(frame: pd.DataFrame, **metadata: dg.MetadataValue | int | float | str) -> dg.Output[pd.DataFrame]:
-    told = {"dagster/row_count": len(frame), "peak_memory_bytes": peak_memory_bytes(), **column_schema(frame, COLUMN_MEANINGS), **metadata}
+    told = {"dagster/row_count": len(frame), "peak_memory_bytes": peak_memory_bytes(), **metadata}
     return dg.Output(frame, data_version=dg.DataVersion(content_version(frame)), metadata=told)
 
 
-@dg.asset(group_name="evidence", kinds={"parquet"}, owners=OWNERS, io_manager_key=STORE, metadata={PATH_KEY: RANKING_PATH}, code_version=CODE_VERSION)
+@dg.asset(
+    group_name="evidence",
+    kinds={"parquet"},
+    owners=OWNERS,
+    io_manager_key=STORE,
+    metadata={PATH_KEY: RANKING_PATH, **declared_schema(RANKING)},
+    dagster_type=frame_type("TargetRanking", "Targets by the lower bound of their out-of-sample skill, one a row.", RANKING),
+    code_version=CODE_VERSION,
+)
 def target_ranking(panel: Panel, settings: Settings) -> dg.Output[pd.DataFrame]:
     """Every target by the lower bound of its out-of-sample skill; the ones marked selected are routed."""
     ranking = rank_targets(panel, settings.load())
     return _table_output(ranking, n_targets=len(ranking), n_selected=int(ranking["selected"].sum()), ranking=shown_table(ranking))
 
 
-@dg.asset(group_name="evidence", kinds={"parquet"}, owners=OWNERS, io_manager_key=STORE, metadata={PATH_KEY: SELECTION_PATH}, code_version=CODE_VERSION)
+@dg.asset(
+    group_name="evidence",
+    kinds={"parquet"},
+    owners=OWNERS,
+    io_manager_key=STORE,
+    metadata={PATH_KEY: SELECTION_PATH, **declared_schema(SELECTION)},
+    dagster_type=frame_type("FeatureSelection", "Every feature's evidence for every routed target, one (target, feature) a row.", SELECTION),
+    code_version=CODE_VERSION,
+)
 def feature_selection(panel: Panel, target_ranking: pd.DataFrame, settings: Settings) -> dg.Output[pd.DataFrame]:
     """Every feature's rank by four selectors, held against random canaries, for each target that is routed."""
     targets = target_ranking.loc[target_ranking["selected"], "target"].tolist()
@@ -101,7 +123,15 @@ def feature_selection(panel: Panel, target_ranking: pd.DataFrame, settings: Sett
     )
 
 
-@dg.asset(group_name="evidence", kinds={"parquet"}, owners=OWNERS, io_manager_key=STORE, metadata={PATH_KEY: AUDIT_PATH}, code_version=CODE_VERSION)
+@dg.asset(
+    group_name="evidence",
+    kinds={"parquet"},
+    owners=OWNERS,
+    io_manager_key=STORE,
+    metadata={PATH_KEY: AUDIT_PATH, **declared_schema(AUDIT)},
+    dagster_type=frame_type("LeakageAudit", "Findings of the leakage detectors, one a row, and a row a detector that found nothing.", AUDIT),
+    code_version=CODE_VERSION,
+)
 def leakage_audit(market_bars: Bars, panel: Panel, feature_selection: pd.DataFrame, settings: Settings) -> dg.Output[pd.DataFrame]:
     """What the leakage detectors found in features, labels and symbols of every routed target; BLOCKED findings keep models from being fitted."""
     audit = audit_leakage(market_bars, panel, feature_selection, settings.load())
@@ -110,7 +140,15 @@ def leakage_audit(market_bars: Bars, panel: Panel, feature_selection: pd.DataFra
     return _table_output(audit, **counts, detectors=shown_table(status_by_detector(audit)), findings=shown_table(findings))
 
 
-@dg.asset(group_name="evidence", kinds={"parquet"}, owners=OWNERS, io_manager_key=STORE, metadata={PATH_KEY: STABILITY_PATH}, code_version=CODE_VERSION)
+@dg.asset(
+    group_name="evidence",
+    kinds={"parquet"},
+    owners=OWNERS,
+    io_manager_key=STORE,
+    metadata={PATH_KEY: STABILITY_PATH, **declared_schema(STABILITY)},
+    dagster_type=frame_type("Stability", "Stability of every side, one a row.", STABILITY),
+    code_version=CODE_VERSION,
+)
 def stability(panel: Panel, feature_selection: pd.DataFrame, leakage_audit: pd.DataFrame, settings: Settings) -> dg.Output[pd.DataFrame]:
     """How alike the features are that a signal uses from one stretch of time to the next, corrected for chance, with its interval."""
     table = measure_stability(panel, feature_selection, leakage_audit, settings.load())
@@ -138,13 +176,13 @@ def routing_candidates(
             "path": dg.MetadataValue.path(str(path)),
             "pooled_scores": _forest_plots(candidates, Mode.CROSS_SECTIONAL, "Pooled scores, out of sample"),
             "local_scores": _forest_plots(candidates, Mode.SYMBOL_SPECIFIC, "Local scores, out of sample"),
-            **column_schema(candidates.table.schema.empty_table().to_pandas(), COLUMN_MEANINGS),
+            **column_schema(candidates.table.schema.empty_table().to_pandas(), CANDIDATE_MEANINGS),
         },
     )
 
 
 @dg.asset(group_name="routing", kinds={"json"}, owners=OWNERS, code_version=CODE_VERSION, deps=[routing_candidates])
-def routing_plan(context: dg.AssetExecutionContext, panel: Panel, settings: Settings) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def routing_plan(context: dg.AssetExecutionContext, panel: Panel, leakage_audit: pd.DataFrame, settings: Settings) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The route of every (target, symbol) pair, with each number and the bound it met."""
     config = settings.load()
     decisions = route_candidates(read_candidates(settings.output / CANDIDATES_PATH), config.routing)
@@ -152,7 +190,8 @@ def routing_plan(context: dg.AssetExecutionContext, panel: Panel, settings: Sett
     folder = settings.output / ROUTING_PLAN_PATH
     before = _earlier(read_routing_plan, folder)
     # The JSON is what later steps read, so it is written whatever else is asked for.
-    write_routing_plan(plan, folder, tuple(dict.fromkeys(("json", *config.routing.dump_plan_as))), config.routing.yaml_max_pairs)
+    formats = tuple(dict.fromkeys(("json", *config.routing.dump_plan_as)))
+    write_routing_plan(plan, folder, formats, config.routing.yaml_max_pairs, finding_sentences(told_findings(leakage_audit), MAX_FINDINGS_TOLD))
     if config.routing.log_decision_reasons:
         for line in decision_lines(plan):
             context.log.info(line)
@@ -183,7 +222,8 @@ def training_plan(
     candidates = read_candidates(settings.output / CANDIDATES_PATH)
     features = feature_sets(panel, feature_selection, leakage_audit)
     state_features = state_feature_sets(panel, leakage_audit, features)
-    plan = make_training_plan(routing, candidates, features, FAMILIES.values(), config.training, state_features)
+    libraries = library_versions(plan_libraries(FAMILIES.values(), config.training.families))
+    plan = make_training_plan(routing, candidates, features, FAMILIES.values(), config.training, state_features, libraries)
     folder = settings.output / TRAINING_PLAN_PATH
     before = _earlier(partial(load_training_plan, allow_no_jobs=True), folder)
     write_training_plan(plan, folder, config.routing.dump_plan_as)

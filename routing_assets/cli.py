@@ -5,11 +5,13 @@ a traceback reaches a user only with `--debug`.
 """
 
 import argparse
+import logging
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
 
+from resources.instance import StorageError
 from routing_assets.command.commands import CommandResult, plan, predict, run, train, ui, validate
 from routing_assets.command.inspection import diff_plans, explain_pair, what_if_settings
 from routing_assets.command.options import WrongWordsError, parse_words
@@ -46,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise SystemExit(_refuse(error.program, REFUSED, str(error), as_json="--json" in words)) from None
     if not arguments.debug:
         warnings.simplefilter("ignore")
+        # Without any handler Python prints the warnings of libraries (a database that is asked again, say) on standard error.
+        logging.getLogger().addHandler(logging.NullHandler())
     try:
         result = COMMANDS[arguments.command](arguments)
         print_document(result.document) if arguments.json else print_text(result.text)
@@ -53,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse_command(arguments, REFUSED, str(error), traceback.format_exc())
     except RunError as error:
         return _refuse_command(arguments, FAILED, str(error), error.traceback or traceback.format_exc())
+    except StorageError as error:
+        return _refuse_command(arguments, FAILED, str(error), traceback.format_exc())
     except KeyboardInterrupt:
         return _refuse_command(arguments, FAILED, "interrupted; what was finished is saved, and the same command goes on from there", "")
     except Exception as error:  # noqa: BLE001 - the process boundary: a fault of ours becomes one line and a status

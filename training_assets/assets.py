@@ -3,7 +3,7 @@
 Belongs here: fetching, one call into the domain, and what the UI shows. Does not: the models (`model_assets`), or any decision.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,17 +14,22 @@ import pandas as pd
 from config.schema import Config
 from resources.artifact_store import PATH_KEY, content_version
 from resources.files import scratch_folder
-from resources.market_data.sources import load_market_data
-from resources.metadata import column_schema, shown_table
+from resources.frame_types import declared_schema, frame_type
+from resources.market_data.digest import whole_digest
+from resources.market_data.sources import list_market_files, load_market_data
+from resources.metadata import shown_table
+from resources.remote_store import remote_store
 from resources.settings import Settings
 from resources.worker_pool import peak_memory_bytes
-from training_assets.leaderboard import LEADERBOARD_COLUMNS, leaderboard_frame, read_cards
+from training_assets.leaderboard import leaderboard_frame, read_cards
+from training_assets.market_changes import files_version
 from training_assets.panel.alignment import align_bars
 from training_assets.panel.build import build_panel
 from training_assets.panel.data_hash import data_hash
 from training_assets.panel.panel import Bars, Panel
 from training_assets.partitions import TARGET_SYMBOL, TARGETS
 from training_assets.plan_reader import read_master_plan
+from training_assets.table_columns import LEADERBOARD
 
 Stored = TypeVar("Stored", Bars, Panel)
 
@@ -65,7 +70,39 @@ pair_plan = dg.AssetSpec(
 )
 
 
-@dg.asset(group_name="market", kinds={"numpy"}, owners=OWNERS, io_manager_key=STORE, metadata={PATH_KEY: BARS_PATH}, code_version=CODE_VERSION)
+market_files_spec = dg.AssetSpec(
+    "market_files",
+    group_name="market",
+    kinds={"file"},
+    owners=OWNERS,
+    description="The files that bars are read from, as others write them. Observing tells what they hold now, by a digest of their content: bars made of "
+    "something else are then out of date. new_market_data_sensor observes them, and so does every plan.",
+)
+
+
+def observe_files(settings: Settings) -> Iterator[dg.ObserveResult]:
+    files = list_market_files(settings.load().data)
+    digests = {file.path: digest for file in files if (digest := whole_digest(file)) is not None}
+    yield dg.ObserveResult(
+        asset_key=market_files_spec.key,
+        data_version=dg.DataVersion(files_version(digests)),
+        metadata={"n_files": len(files), "n_not_whole": len(files) - len(digests), "n_bytes": sum(file.size_bytes for file in files)},
+    )
+
+
+_observable: Callable[..., dg.AssetsDefinition] = dg.multi_observable_source_asset(name="market_files", specs=[market_files_spec])
+market_files = _observable(observe_files)
+
+
+@dg.asset(
+    group_name="market",
+    kinds={"numpy"},
+    owners=OWNERS,
+    io_manager_key=STORE,
+    metadata={PATH_KEY: BARS_PATH},
+    code_version=CODE_VERSION,
+    deps=[market_files_spec],
+)
 def market_bars(settings: Settings) -> Iterator[dg.Output[Bars]]:
     """Clean bars of every usable symbol on one calendar, read from the configured source; symbols that cannot be used are listed with the reason."""
     with scratch_folder(settings.output / BARS_PATH) as folder:
@@ -132,13 +169,17 @@ def _mapped(value: Stored, folder: Path) -> Stored:
     kinds={"parquet"},
     owners=OWNERS,
     io_manager_key=STORE,
-    metadata={PATH_KEY: LEADERBOARD_PATH},
+    metadata={PATH_KEY: LEADERBOARD_PATH, **declared_schema(LEADERBOARD)},
+    dagster_type=frame_type("ModelLeaderboard", "Models of the plan with their out-of-sample scores, one a row.", LEADERBOARD),
     code_version=CODE_VERSION,
     deps=[dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping()) for name in MODEL_ASSETS],
 )
 def model_leaderboard(settings: Settings) -> dg.Output[pd.DataFrame]:
     """Every model of the plan with its out-of-sample scores and intervals, best first within a target; models of other plans are left out."""
     plan = read_master_plan(settings.plan_folder)
+    store = remote_store(settings.load().resources.store, settings.output)
+    if store is not None:
+        store.pull_models()
     frame = leaderboard_frame(read_cards(settings.models_root, plan))
     counts = frame.groupby("family").size().to_dict() if len(frame) else {}
     return dg.Output(
@@ -151,7 +192,6 @@ def model_leaderboard(settings: Settings) -> dg.Output[pd.DataFrame]:
             "models_by_family": dg.MetadataValue.json({str(family): int(count) for family, count in counts.items()}),
             "leaderboard": shown_table(frame.drop(columns=["n_rows", "experimental", "device", "model_id"]), N_MODELS_SHOWN),
             "peak_memory_bytes": peak_memory_bytes(),
-            **column_schema(frame, LEADERBOARD_COLUMNS),
         },
     )
 

@@ -41,6 +41,7 @@ from training_assets.fitting import (
     interval_of,
     job_key,
     make_card,
+    model_id_of,
     oos_columns_of,
     prepare_job,
     refusal,
@@ -120,7 +121,7 @@ def _fit_and_save(context: TrainingContext, prepared: PreparedJob, local: Family
         },
     )
     versions = {**side.card.library_versions, **card.library_versions}
-    card = replace(card, model_id=f"{card.job_id}:{folder_name}:{key[:12]}", library_versions=versions)
+    card = replace(card, model_id=model_id_of(prepared.job, folder_name, key), library_versions=versions)
     folder = model_folder(context.models_root, card.target, card.symbol, folder_name)
     oos = OosPredictions(oos_columns_of(context, prepared, [scored.rows]), scored.blend)
     return trained_model(write_model(folder, model, card, oos), str(folder), cached=False)

@@ -9,24 +9,26 @@ import pandas as pd
 
 from resources.artifact_store import read_value
 from resources.settings import Settings
-from training_assets.assets import market_bars, pair_plan, target_plan
+from training_assets.assets import market_bars, pair_plan, panel, target_plan
 from training_assets.contracts import TrainingType
-from training_assets.data_quality import check_bars, long_bars
+from training_assets.data_quality import check_bars, check_panel, long_bars
 from training_assets.model_assets import AUDIT_PATH
-from training_assets.panel.panel import Bars
+from training_assets.panel.panel import Bars, Panel
 from training_assets.plan_reader import plan_slices, read_master_plan
+from training_assets.quality_checks import quality_result
 from training_assets.stage_work import leakage_lock_of
 
 N_SHOWN = 50
 
 
 @dg.asset_check(asset=market_bars, blocking=True, description="Schema, ranges, order and coverage of the bars, by Great Expectations.")
-def bars_quality(market_bars: Bars) -> dg.AssetCheckResult:
-    report = check_bars(long_bars(market_bars))
-    failures = [
-        f"{item.name} {item.column or ''}: {item.n_unexpected} rows, {item.bound}, for instance {', '.join(item.examples)}" for item in report.failures()
-    ]
-    return dg.AssetCheckResult(passed=report.success, metadata={"statistics": dict(report.statistics), "failures": dg.MetadataValue.json(failures)})
+def bars_quality(market_bars: Bars, settings: Settings) -> dg.AssetCheckResult:
+    return quality_result(check_bars(long_bars(market_bars)), settings)
+
+
+@dg.asset_check(asset=panel, description="Finite, varying, known columns, classes in range, labels not older than their row, by Great Expectations.")
+def panel_quality(panel: Panel, settings: Settings) -> dg.AssetCheckResult:
+    return quality_result(check_panel(panel), settings)
 
 
 def make_leakage_check(slices: dg.AssetSpec, training_type: TrainingType) -> dg.AssetChecksDefinition:
@@ -67,4 +69,4 @@ def _shut_table(shut: dict[str, list[str]]) -> dict[str, dg.MetadataValue]:
 
 target_leakage = make_leakage_check(target_plan, TrainingType.CROSS_SECTIONAL)
 pair_leakage = make_leakage_check(pair_plan, TrainingType.SYMBOL_SPECIFIC)
-CHECKS = (bars_quality, target_leakage, pair_leakage)
+CHECKS = (bars_quality, panel_quality, target_leakage, pair_leakage)

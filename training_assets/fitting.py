@@ -25,6 +25,8 @@ from training_assets.related_labels import RelatedLabels, gather_related
 from training_assets.samples import JobRows, Mask, gather_rows
 from training_assets.windows import FitWindow, purge_codes
 
+EXPERIMENTAL_MARK = "experimental:"
+
 
 @dataclass(frozen=True)
 class TrainingContext:
@@ -212,7 +214,7 @@ def make_card(
     further = {} if prepared.related is None else {RELATED_TARGETS: prepared.related.names}
     job, info, times = prepared.job, prepared.info, prepared.rows.time_codes[fitted]
     return ModelCard(
-        model_id=f"{job.job_id}:{name}:{key[:12]}",
+        model_id=model_id_of(job, name, key),
         job_id=job.job_id,
         plan_id=context.plan_id,
         target=job.target,
@@ -240,6 +242,12 @@ def make_card(
         content_key=key,
         details={**details, **further},
     )
+
+
+def model_id_of(job: TrainingJob, folder_name: str, key: str) -> str:
+    """A model's name; that of an experimental one says so."""
+    mark = EXPERIMENTAL_MARK if is_experimental(job) else ""
+    return f"{mark}{job.job_id}:{folder_name}:{key[:12]}"
 
 
 def _iso(panel: Panel, time_code: int) -> str:

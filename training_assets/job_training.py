@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from resources.devices import peak_memory
 from resources.worker_pool import measured
 from training_assets.blend_bases import blend_bases, local_part_of
 from training_assets.contracts import NEEDS_CROSS_FIT, TrainingJob
@@ -75,8 +76,10 @@ class _ModelWork:
     final: FitWindow
     crossed: bool
     scored_columns: Mapping[str, pa.Array]
+    told: dict[str, Any] = field(default_factory=dict)
     predictions: list[NDArray[np.float32]] = field(default_factory=list)
     seconds: float = 0.0
+    peak_bytes: int | None = None
     error: str | None = None
 
 
@@ -127,7 +130,7 @@ def _train_family(context: TrainingContext, family: Family, members: Sequence[_P
     for part in range(n_parts):
         live = [work for work in works if work.error is None and part < len(work.parts)]
         for work, model in _fitted(context, family, live, [work.parts[part][0] for work in live]):
-            _predict_part(context, work, model, work.parts[part][1])
+            _predict_part(context, family, work, model, work.parts[part][1])
     live = [work for work in works if work.error is None]
     for work, model in _fitted(context, family, live, [work.final for work in live]):
         work.progress.models.append(_save(context, family, work, model))
@@ -180,24 +183,29 @@ def _share(context: TrainingContext, prepared: PreparedJob, where: str) -> _Shar
     return _Shared(cuts, oos_columns_of(context, prepared, [cuts.scored[1]]))
 
 
-def _predict_part(context: TrainingContext, work: _ModelWork, model: FittedModel, rows: Mask) -> None:
+def _predict_part(context: TrainingContext, family: Family, work: _ModelWork, model: FittedModel, rows: Mask) -> None:
     sample = work.prepared.rows.sample(rows)
     predictions = guarded(lambda: model.predict(sample), context.config.training.fit_timeout_seconds)
     if isinstance(predictions, str):
         work.error = predictions
     else:
         work.predictions.append(predictions)
+        if (tell := family.told_out_of_sample) is not None and rows is work.parts[-1][1]:
+            told = guarded(lambda: tell(model, sample), context.config.training.fit_timeout_seconds)
+            work.told = {"error": told} if isinstance(told, str) else told
 
 
 def _fitted(context: TrainingContext, family: Family, works: list[_ModelWork], windows: list[FitWindow]) -> list[tuple[_ModelWork, FittedModel]]:
     """Fit one window of each work; those that fail carry the error and are left out."""
     requests: list[FitRequest] = [fit_request(context, work.prepared, family, window) for work, window in zip(works, windows, strict=True)]
-    with measured() as watch:
+    with measured() as watch, peak_memory(context.device) as peak:
         stacked = all(not work.prepared.pooled for work in works)
         answers = guarded_fits(family, requests, context.config.training.fit_timeout_seconds, stacked)
     done = []
     for work, answer in zip(works, answers, strict=True):
         work.seconds += watch.seconds / len(works)
+        # Of all that were fitted together: a stack fits on the device as a whole or not at all.
+        work.peak_bytes = max(filter(None, (work.peak_bytes, peak.n_bytes)), default=None)
         if isinstance(answer, str):
             work.error = answer
         else:
@@ -209,7 +217,9 @@ def _save(context: TrainingContext, family: Family, work: _ModelWork, model: Fit
     prepared, job = work.prepared, work.progress.job
     oos = OosPredictions(work.scored_columns, np.concatenate(work.predictions))
     metric = interval_of(context, prepared, work.parts[-1][1], work.predictions[-1])
-    details: dict[str, Any] = {"fit": model.fit_details}
+    details: dict[str, Any] = {"fit": model.fit_details, **({"out_of_sample": work.told} if work.told else {})}
+    if work.peak_bytes is not None:
+        details["device_peak_bytes"] = work.peak_bytes
     if work.crossed and local_part_of(family).residual_settings is not None:
         details[LOCAL_PRIOR_ROWS] = _local_priors(work)
     card = make_card(

@@ -13,21 +13,21 @@ from resources.files import encode_name
 from training_assets.contracts import ModelCard, TrainingPlan
 from training_assets.model_store import CARD_FILE, read_card
 
-LEADERBOARD_COLUMNS = {
-    "target": "what the model predicts",
-    "symbol": "the instrument; null for a pooled model",
-    "route": "the route that made the plan train it",
-    "family": "kind of model",
-    "metric": "the metric of the score",
-    "score": "out of sample, on the last purged part before the holdout",
-    "ci_low": "lower bound of the score",
-    "ci_high": "upper bound of the score",
-    "n_oos_rows": "rows the score stands on",
-    "n_rows": "rows the model was fitted on",
-    "experimental": "whether it is of the experimental lane",
-    "device": "where it was fitted",
-    "model_id": "name of the model, as in its card",
-}
+LEADERBOARD_COLUMNS = (
+    "target",
+    "symbol",
+    "route",
+    "family",
+    "metric",
+    "score",
+    "ci_low",
+    "ci_high",
+    "n_oos_rows",
+    "n_rows",
+    "experimental",
+    "device",
+    "model_id",
+)
 
 
 def read_cards(models_root: Path, plan: TrainingPlan) -> tuple[ModelCard, ...]:

@@ -8,9 +8,9 @@ Events are yielded one a partition with data version and provenance, since a ran
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -20,9 +20,11 @@ from pydantic import Field
 from config.schema import Config
 from config.sections.resources import ResourcesConfig
 from resources.artifact_store import content_version, read_value
+from resources.files import encode_name
 from resources.gpu import GpuResource
 from resources.metadata import picture
 from resources.output_lock import held_for_run
+from resources.remote_store import remote_store
 from resources.settings import Settings
 from training_assets.assets import CODE_VERSION, OWNERS, PANEL_PATH, fresh_for, pair_plan, target_plan
 from training_assets.contracts import Stage, TrainingPlan, TrainingType
@@ -72,20 +74,31 @@ def _train(
     stage: Stage,
     blends: bool,
     device: str = "cpu",
-    told_of_device: Callable[[], dict[str, str | int]] = dict,
+    told: Mapping[str, str | int] | None = None,
 ) -> Iterator[dg.AssetMaterialization]:
-    """Train the partitions of this run and yield one event each; the refused and the failed are named at the end, and no retry mends them."""
+    """Train the partitions of this run and yield one event each; the refused and the failed are named at the end, and no retry mends them.
+
+    `told` : what the events say of the device.
+    """
+    store = remote_store(settings.load().resources.store, settings.output)
+    if store is not None:
+        store.pull_tree()
     inputs = _read_inputs(settings)
     pooled = slices_of == target_plan.key.path[-1]
     slices = plan_slices(inputs.plan, TrainingType.CROSS_SECTIONAL if pooled else TrainingType.SYMBOL_SPECIFIC)
     keys = chosen_keys(slices, context.partition_keys, run.only, run.routes)
     work = stage_work(slices, keys, inputs.audit, inputs.config, stage, families=tuple(run.families), blends=blends)
-    asset, read = context.assets_def.key, versions_read(context)
+    asset, read, code = context.assets_def.key, versions_read(context), context.assets_def.code_versions_by_key[context.assets_def.key]
     failed = {key: "; ".join(reasons) for key, reasons in work.refused.items()}
     for key in work.idle:
         yield dg.AssetMaterialization(
-            asset, partition=key, metadata={"n_models": 0, "note": "nothing to train at this stage"}, tags=provenance_tags(slices[key], slices_of, "", read)
+            asset,
+            partition=key,
+            metadata={"n_models": 0, "note": "nothing to train at this stage"},
+            tags=provenance_tags(slices[key], slices_of, "", read, code),
         )
+    if store is not None:
+        store.pull_models(sorted({encode_name(job.target) for job in work.jobs}))
     workers, plan_id = inputs.config.resources.workers or os.cpu_count() or 1, inputs.plan.metadata["plan_id"]
     places = (work.jobs, settings.output / PANEL_PATH, inputs.config, settings.output)
     outcomes = train_blends(*places, plan_id, workers) if blends else train_jobs(*places, stage, plan_id, workers, device)
@@ -94,9 +107,12 @@ def _train(
         key = work.keys_by_job[outcome.job_id]
         what = f"{key}, {len(outcome.models)} models in {outcome.seconds:.1f} s"
         context.log.info(f"{asset.to_user_string()} {progress_line(done, len(work.slices), what, time.monotonic() - started)}")
+        if store is not None:  # before it is announced, so that what is recorded is there for every machine
+            for model in outcome.models:
+                store.push(Path(model.path).relative_to(settings.output).as_posix())
         if outcome.models:
-            tags = provenance_tags(slices[key], slices_of, _version(outcome), read)
-            yield dg.AssetMaterialization(asset, partition=key, metadata={**_outcome_metadata(outcome), **told_of_device()}, tags=tags)
+            tags = provenance_tags(slices[key], slices_of, _version(outcome), read, code)
+            yield dg.AssetMaterialization(asset, partition=key, metadata={**_outcome_metadata(outcome), **(told or {})}, tags=tags)
         else:
             failed[key] = "; ".join(failure_line(failure) for failure in outcome.failures) or "no model"
     if failed:
@@ -173,7 +189,7 @@ def make_model_asset(
 
         def on_device(context: dg.AssetExecutionContext, config: ModelRunConfig, settings: Settings, gpu: GpuResource) -> Iterator[dg.AssetMaterialization]:
             with held_for_run(settings.output, context.run.tags, context.log.info), gpu.lease() as device:
-                yield from _train(context, settings, config, slices_name, stage, blends, device.name, partial(gpu.metadata, device))
+                yield from _train(context, settings, config, slices_name, stage, blends, device.name, gpu.metadata(device))
 
         return decorate(on_device)  # type: ignore[no-any-return]
 

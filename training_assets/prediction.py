@@ -12,7 +12,9 @@ import pandas as pd
 
 from training_assets.contracts import ModelCard, Route, TrainingJob, TrainingType
 from training_assets.ensemble import BLEND, blend_folder_name
+from training_assets.families.registry import FAMILIES
 from training_assets.fitting import is_experimental
+from training_assets.job_training import families_to_train
 from training_assets.model_store import PREDICTION_COLUMNS, ModelError, empty_predictions, load_model, model_folder, verified_card
 from training_assets.panel.panel import Panel
 
@@ -96,6 +98,19 @@ def missing_models(jobs: Sequence[TrainingJob], models_root: Path, include_exper
         if not service.any_will_do or len(lacking) == len(service.folders):
             missing += lacking
     return missing
+
+
+def jobs_without_models(jobs: Sequence[TrainingJob], models_root: Path) -> tuple[TrainingJob, ...]:
+    """The jobs that lack a model which they should have: failed, never trained, or left from a plan that trained them on something else."""
+    return tuple(
+        job for job in jobs if missing_models([job], models_root, True) or not all(_is_served(folder, job) for folder in _own_folders(job, models_root))
+    )
+
+
+def _own_folders(job: TrainingJob, models_root: Path) -> list[Path]:
+    """Where a job's plain models lie, which blends stand beside."""
+    families = families_to_train(FAMILIES, job, job.model_families)
+    return [model_folder(models_root, job.target, job.symbol, family) for family in families]
 
 
 def serves(card: ModelCard, job: TrainingJob) -> bool:

@@ -7,18 +7,17 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from training_assets.assets import CODE_VERSION
 from training_assets.partitions import DATA_VERSION_TAG
 from training_assets.plan_reader import PlanSlice
 
 
-def provenance_tags(item: PlanSlice, slices_of: str, version: str, read: Mapping[str, str]) -> dict[str, str]:
+def provenance_tags(item: PlanSlice, slices_of: str, version: str, read: Mapping[str, str], code_version: str | None) -> dict[str, str]:
     """Provenance that Dagster writes itself for other assets, so that staleness is true for these too."""
     return {
         **read,
         "dagster/data_version": version or item.version,
         "dagster/data_version_is_user_provided": "true",
-        "dagster/code_version": CODE_VERSION,
+        **({} if code_version is None else {"dagster/code_version": code_version}),
         f"dagster/input_data_version/{slices_of}": item.version,
     }
 
@@ -46,7 +45,12 @@ def changed_slice_condition() -> dg.AutomationCondition[dg.AssetKey]:
     without nets never fills their asset, which must not hold blends back; blends of nets are asked for by the sensor, once the net is there.
     """
     conditions = dg.AutomationCondition
-    changed = conditions.eager().replace("newly_updated", conditions.data_version_changed())
+    changed = conditions.newly_missing() | conditions.any_deps_updated().replace("newly_updated", conditions.data_version_changed())
+    # A change counts until a request that came after it. `eager` takes it for handled by any request or event of the partition, so that what changes
+    # between a request and the next look, or while a run of the version before is under way, would be lost.
+    asked = conditions.newly_requested() & ~changed
+    pending = changed.since(asked | conditions.initial_evaluation())
+    ready = pending & ~conditions.any_deps_missing() & ~conditions.any_deps_in_progress() & ~conditions.in_progress()
     slice_failed = conditions.any_deps_match(conditions.any_checks_match(conditions.check_failed(), blocking_only=True))
     plan_passed = conditions.asset_matches("training_plan", conditions.all_checks_match(conditions.check_passed(), blocking_only=True))
-    return (changed & ~slice_failed).ignore(dg.AssetSelection.assets("panel", "leakage_audit", "cross_sectional_sequence_models")) & plan_passed
+    return (ready & ~slice_failed).ignore(dg.AssetSelection.assets("panel", "leakage_audit", "cross_sectional_sequence_models")) & plan_passed

@@ -37,6 +37,22 @@ class LeakageConfig(Section):
     bars_ahead_excess: Fraction = Field(
         0.4, description="Rank correlation with bar returns to come in excess of that with past ones, from which a feature is made of them."
     )
+    later_returns: Fraction = Field(
+        0.4, description="Correlation of what the known past leaves of a feature with returns of later bars from which it is made of them."
+    )
+    later_sizes: Fraction = Field(0.5, description="The same with sizes of moves, ranges and volume of later bars, which honest features partly foresee.")
+    label_beyond_horizon: Fraction = Field(
+        0.3, description="Correlation of a supplied label with bars after its horizon, less what bars up to it say of them, from which it reaches beyond it."
+    )
+    stretch_correlation: Fraction = Field(
+        0.5, description="Rank correlation of a feature with a return in one symbol or one stretch of time from which it was made from labels there."
+    )
+    partial_copy_share: float = Field(
+        0.03,
+        gt=0.0,
+        le=1.0,
+        description="Share of a feature's values that equal the label's rare values, at a lag at which it is not known, from which it holds labels.",
+    )
     score_gap: Fraction = Field(
         0.25,
         description="Rank correlation of a feature with a return in the first half of time in excess of that in the second, from which it was fitted to the first.",

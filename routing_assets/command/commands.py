@@ -82,10 +82,14 @@ def train(arguments: argparse.Namespace) -> CommandResult:
         settings = settings.changed(training_plan_dir=str(folder))
     else:
         settings = settings.changed(training_plan_dir=str(output / "globals" / "unrouted_plan"))
+    from training_assets.prediction import jobs_without_models
+
     with output_locked(output, arguments.command), open_instance(output) as instance:
         end_abandoned_runs(instance, output)
         pipeline = Pipeline(settings, instance, Progress(last_seconds(instance, settings.output)))
         made, jobs = _prepared_jobs(arguments, settings, config, pipeline)
+        if arguments.unfinished:
+            jobs = jobs_without_models(jobs, settings.models_root)
         pipeline.train(jobs, chosen(arguments, "families"))
         pipeline.report("report_routing" if _routed_here(settings, made) else "report_models")
     return _finished(settings, config, pipeline, made, trained=True)
@@ -121,7 +125,7 @@ def _routed_here(settings: Settings, made: TrainingPlan) -> bool:
 
 def _chosen_jobs(arguments: argparse.Namespace, made: TrainingPlan) -> tuple[TrainingJob, ...]:
     """The plan's jobs that the filter options name; a name that the plan does not have is an error."""
-    filters = {name: chosen(arguments, name) for name in ("targets", "symbols", "families")}
+    filters = {name: chosen(arguments, name) for name in ("targets", "symbols", "families", "routes")}
     return filter_jobs(made, **filters, model_types=arguments.model_types or "both")
 
 

@@ -9,11 +9,14 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+import pandas as pd
+
 from config.load import load_config
 from config.schema import Config
 from config.stored import read_stored
+from resources.artifact_store import read_value
 from resources.settings import Settings, resolve_config_dir
-from routing_assets.assets import CANDIDATES_PATH, ROUTING_PLAN_PATH
+from routing_assets.assets import AUDIT_PATH, CANDIDATES_PATH, ROUTING_PLAN_PATH
 from routing_assets.command.commands import CommandResult
 from routing_assets.command.options import settings_of
 from routing_assets.command.refusals import UsageError
@@ -24,6 +27,9 @@ from routing_assets.decisions.policy import route_candidates
 from routing_assets.evidence.candidates_table import read_candidates
 from routing_assets.plans.comparison import diff, what_if
 from routing_assets.plans.training_plan_files import MASTER, load_training_plan
+from training_assets.leakage.words import finding_sentences, told_findings
+
+MAX_FINDINGS_TOLD = 12
 
 
 def explain_pair(arguments: argparse.Namespace) -> CommandResult:
@@ -38,7 +44,9 @@ def explain_pair(arguments: argparse.Namespace) -> CommandResult:
         explanation = explain(decisions, config.routing, target, symbol)
     except KeyError as error:
         raise UsageError(str(error.args[0])) from None
-    return CommandResult(explanation.text() + "\n", asdict(explanation))
+    leakage = _leakage(settings, target, symbol)
+    text = [explanation.text(), *(["  leakage:"] if leakage else []), *(f"    {line}" for line in leakage)]
+    return CommandResult("\n".join(text) + "\n", asdict(explanation) | {"leakage": list(leakage)})
 
 
 def what_if_settings(arguments: argparse.Namespace) -> CommandResult:
@@ -71,6 +79,15 @@ def stored_or_given(settings: Settings) -> Config:
     if stored is None:
         return settings.load()
     return load_config(resolve_config_dir(stored.config_dir), [*stored.overrides, *settings.overrides], {**stored.values, **settings.values})
+
+
+def _leakage(settings: Settings, target: str, symbol: str | None) -> tuple[str, ...]:
+    """What the stored audit found about a pair, or about a target and its features, in words; nothing without an audit."""
+    path = settings.output / AUDIT_PATH
+    if not path.exists():
+        return ()
+    findings = told_findings(read_value(path, pd.DataFrame), target, None if symbol is None else (symbol,))
+    return finding_sentences(findings, MAX_FINDINGS_TOLD)
 
 
 def _known(name: str, names: Iterable[str], kind: str) -> str:

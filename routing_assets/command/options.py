@@ -36,7 +36,7 @@ EXAMPLES = {
         "switchyard run --data-dir bars --families Ridge LightGBM --top-n-targets 5",
     ),
     "plan": ("switchyard plan --data-dir bars", "switchyard plan --set routing.significance.max_q=0.05", "switchyard plan --candidates candidates.parquet"),
-    "train": ("switchyard train", "switchyard train --training-plan-dir results/globals/training_plan --symbols AAPL", "switchyard train --no-training-plan"),
+    "train": ("switchyard train", "switchyard train --unfinished", "switchyard train --symbols AAPL --routes both", "switchyard train --no-training-plan"),
     "explain": ("switchyard explain forward_return_5d AAPL", "switchyard explain forward_return_5d", "switchyard explain forward_return_5d AAPL --json"),
     "what-if": ("switchyard what-if --set routing.significance.max_q=0.05", "switchyard what-if --set routing.both_strong_behavior=PREFER_CS --limit 5"),
     "diff": ("switchyard diff results other_results", "switchyard diff results/globals/training_plan other_results/globals/training_plan --json"),
@@ -101,6 +101,8 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument("--candidates", type=_place, metavar="FILE", help="route this candidates table (Parquet) in place of our own")
     train = _command(commands, "train", "train what a plan says", data=True)
     train.add_argument("--training-plan-dir", type=_place, metavar="DIR", help="folder of the plan; default: the places of the output tree")
+    train.add_argument("--routes", nargs="+", metavar="ROUTE", help="only jobs of these routes, for instance both, symbol_specific")
+    train.add_argument("--unfinished", action="store_true", help="only jobs that lack a model: those that failed, and those never trained")
     train.add_argument("--no-training-plan", action="store_true", help="train every pair that no leakage gate blocks")
     explain = _command(commands, "explain", "a decision, and every number behind it")
     explain.add_argument("target")
@@ -159,7 +161,7 @@ def settings_of(arguments: argparse.Namespace, *, filters_are_settings: bool = T
 
 def chosen(arguments: argparse.Namespace, option: str) -> tuple[str, ...]:
     """The names given to a filter option, none when it was not given."""
-    return tuple(getattr(arguments, option) or ())
+    return tuple(getattr(arguments, option, None) or ())
 
 
 def _port(text: str) -> int:

@@ -96,10 +96,11 @@ def yaml_text(lines: Sequence[Line]) -> bytes:
     return b"".join(parts)
 
 
-def write_routing_plan(plan: RoutingPlan, folder: Path, formats: tuple[str, ...], yaml_max_pairs: int) -> None:
+def write_routing_plan(plan: RoutingPlan, folder: Path, formats: tuple[str, ...], yaml_max_pairs: int, findings: tuple[str, ...] = ()) -> None:
     """Write `routing_plan.{json,yaml,md}` into `folder`, which takes the place of what was there.
 
-    A YAML of more than `yaml_max_pairs` pairs becomes an index, with a file a target under `routing_plan_by_target/`.
+    A YAML of more than `yaml_max_pairs` pairs becomes an index, with a file a target under `routing_plan_by_target/`. `findings` of the leakage
+    audit, in words, go into the page for readers.
     """
     split = "yaml" in formats and plan.metadata["n_pairs"] > yaml_max_pairs
     with collector_paused():
@@ -112,7 +113,7 @@ def write_routing_plan(plan: RoutingPlan, folder: Path, formats: tuple[str, ...]
         elif "yaml" in formats:
             (place / "routing_plan.yaml").write_bytes(yaml_text(lines))
         if "md" in formats:
-            (place / "routing_plan.md").write_text(routing_plan_markdown(plan), encoding="utf-8")
+            (place / "routing_plan.md").write_text(routing_plan_markdown(plan, findings), encoding="utf-8")
 
 
 def read_routing_plan(path: Path, data_hash: str | None = None) -> RoutingPlan:

@@ -23,8 +23,11 @@ ASK = (
 )
 
 
-def routing_plan_markdown(plan: RoutingPlan) -> str:
-    """The plan for a reader: routes with their commonest reasons, what each gate refused, targets, a map, every pair while they are few enough to read."""
+def routing_plan_markdown(plan: RoutingPlan, findings: tuple[str, ...] = ()) -> str:
+    """The plan for a reader: routes with their commonest reasons, what each gate refused, targets, a map, every pair while they are few enough to read.
+
+    `findings` : what the leakage audit found, a sentence each.
+    """
     metadata = plan.metadata
     pairs = [pair for entry in plan.targets.values() for pair in entry["symbols"].values()]
     reasons: dict[str, Counter[str]] = {str(route): Counter() for route in Route}
@@ -38,7 +41,14 @@ def routing_plan_markdown(plan: RoutingPlan) -> str:
     for route, count in metadata["route_counts"].items():
         common = ", ".join(f"{code} ({n:,})" for code, n in sorted(reasons[route].items(), key=lambda item: (-item[1], item[0]))[:3])
         lines.append(f"| {route} | {count:,} | {count / max(len(pairs), 1):.1%} | {common} |")
-    return "\n".join([*lines, *_funnel(plan, pairs), *_target_rows(plan), *_map(plan), *_pair_rows(plan), *ASK]) + "\n"
+    return "\n".join([*lines, *_funnel(plan, pairs), *_target_rows(plan), *_map(plan), *_pair_rows(plan), *_leakage(findings), *ASK]) + "\n"
+
+
+def _leakage(findings: tuple[str, ...]) -> list[str]:
+    if not findings:
+        return ["", "## Leakage", "", "Every detector that applies ran on every routed target and found nothing."]
+    said = "What is blocked was left out of this plan; every number stands in METRICS/leakage_audit.parquet."
+    return ["", "## Leakage", "", said, "", *(f"- {cell(line)}" for line in findings)]
 
 
 def cell(text: str) -> str:

@@ -31,7 +31,7 @@ EXPECTED_FALSE_FEATURES = 0.5
 SHARED_SAMPLE_SHARE = 0.5
 # Features too weak to pass alone still help each other, and the families shrink what does not help: a lone winner is not sent to train by itself.
 FEWEST_FEATURES = 20
-SELECTION_COLUMNS = ("target", "feature", *SELECTORS, "consensus", "canary_bound", "rank", "selected")
+SELECTION_COLUMNS = ("target", "feature", *SELECTORS, "consensus", "canary_bound", "rank", "selected", "fit_start_code", "fit_end_code")
 
 
 def select_features(panel: Panel, targets: Sequence[str], config: Config, told: Told = unheard) -> pd.DataFrame:
@@ -41,8 +41,9 @@ def select_features(panel: Panel, targets: Sequence[str], config: Config, told: 
     -------
     One row a (target, feature), columns `SELECTION_COLUMNS`, best first within a target. Selector columns are in units of what
     chance gives (see `selectors.Selectors.evidence`); `consensus` is their mean; `canary_bound`, which a selected feature exceeds, is
-    the best canary's consensus or, where that is higher, the level that the canaries' tail says noise does not reach. With
-    `features.auto_select` off, or with fewer rows than `splits.min_train_rows`, every feature is selected and nothing is measured (NaN).
+    the best canary's consensus or, where that is higher, the level that the canaries' tail says noise does not reach. `fit_start_code`
+    and `fit_end_code` are the first time code of the rows that the choice saw and the last one of their labels, for the audit to check. With
+    `features.auto_select` off, or with fewer rows than `splits.min_train_rows`, every feature is selected and nothing is measured (NaN, and -1).
     """
     usable = {target: pre_holdout_mask(panel.holdout_start_code, panel.label_end_codes[panel.target_code(target)]) for target in targets}
     measured = [target for target in targets if usable[target].sum() >= config.splits.min_train_rows]
@@ -100,16 +101,18 @@ def _measured(panel: Panel, target: str, selectors: Selectors, config: Config) -
     n_features = selectors.sample.n_features
     bound = canary_bound(consensus[n_features:], n_features)
     frame = _frame(target, panel.feature_names, evidence[:, :n_features], consensus[:n_features], bound)
-    return frame.assign(selected=(frame["consensus"] > bound) & (frame["rank"] <= config.features.top_m))
+    seen = np.concatenate([panel.time_codes[rows][known], ends[known]])
+    chosen = (frame["consensus"] > bound) & (frame["rank"] <= config.features.top_m)
+    return frame.assign(selected=chosen, fit_start_code=int(seen.min()), fit_end_code=int(seen.max()))
 
 
 def _unmeasured(panel: Panel, target: str) -> pd.DataFrame:
     nothing = np.full(len(panel.feature_names), np.nan)
-    return _frame(target, panel.feature_names, np.tile(nothing, (len(SELECTORS), 1)), nothing, np.nan).assign(selected=True)
+    return _frame(target, panel.feature_names, np.tile(nothing, (len(SELECTORS), 1)), nothing, np.nan).assign(selected=True, fit_start_code=-1, fit_end_code=-1)
 
 
 def _frame(target: str, names: Sequence[str], evidence: Floats, consensus: Floats, bound: float) -> pd.DataFrame:
-    """Table of one target without its last column, best first, equals by name."""
+    """Table of one target without its last columns, best first, equals by name."""
     columns = dict(zip(SELECTORS, evidence, strict=True))
     frame = pd.DataFrame({"target": target, "feature": list(names), **columns, "consensus": consensus, "canary_bound": bound})
     frame = frame.sort_values(["consensus", "feature"], ascending=[False, True], kind="stable", na_position="last").reset_index(drop=True)

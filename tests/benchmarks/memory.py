@@ -15,30 +15,33 @@ from pathlib import Path
 import psutil
 
 SAMPLE_SECONDS = 0.2
-# What planning imports, without any data: the interpreter's own share of every figure.
+# What planning imports, without any data: the interpreter's own share of every figure. A worker imports the command and what a fit needs.
 IMPORTS = "import routing_assets.definitions, routing_assets.cli, lightgbm, sklearn, talib, scipy.stats, great_expectations, pyarrow.parquet"
+WORKER_IMPORTS = "import routing_assets.cli, routing_assets.evidence.gbm_screen, lightgbm"
 
 
 @dataclass
 class MemoryPeak:
-    """The largest sum over the tree. `pss_bytes` counts every resident page once; `private_bytes` leaves out pages of files, which the system may drop."""
+    """The largest sum over the tree. `pss_bytes` counts every resident page once; `private_bytes` leaves out pages of files, which the system may drop;
+    `by_process` are the processes' shares of the largest sum, the command first, then whatever it started."""
 
     pss_bytes: int = 0
     private_bytes: int = 0
+    by_process: tuple[int, ...] = ()
     at_seconds: float = 0.0
     samples: list[tuple[float, int, int]] = field(default_factory=list)
 
 
-def tree_bytes(pid: int) -> tuple[int, int]:
-    """Proportional set size, and its part that no file backs, summed over a process and its descendants."""
-    total = anonymous = 0
+def tree_bytes(pid: int) -> list[tuple[int, int]]:
+    """Proportional set size, and its part that no file backs, of a process and of its descendants."""
+    found = []
     with suppress(psutil.Error):
         root = psutil.Process(pid)
         for process in (root, *root.children(recursive=True)):
             with suppress(OSError):
                 sizes = _rollup(process.pid)
-                total, anonymous = total + sizes["Pss"], anonymous + sizes["Pss_Anon"]
-    return total, anonymous
+                found.append((sizes["Pss"], sizes["Pss_Anon"]))
+    return found
 
 
 @contextmanager
@@ -48,12 +51,13 @@ def memory_watched(pid: int) -> Iterator[MemoryPeak]:
 
     def watch() -> None:
         while not stop.wait(SAMPLE_SECONDS):
-            total, anonymous = tree_bytes(pid)
+            sizes = tree_bytes(pid)
+            total, anonymous = sum(one[0] for one in sizes), sum(one[1] for one in sizes)
             at = time.monotonic() - started
             peak.samples.append((at, total, anonymous))
             peak.private_bytes = max(peak.private_bytes, anonymous)
             if total > peak.pss_bytes:
-                peak.pss_bytes, peak.at_seconds = total, at
+                peak.pss_bytes, peak.at_seconds, peak.by_process = total, at, tuple(one[0] for one in sizes)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -64,13 +68,13 @@ def memory_watched(pid: int) -> Iterator[MemoryPeak]:
         thread.join()
 
 
-def interpreter_bytes() -> int:
-    """Proportional set size of a Python process that has imported what planning imports, and nothing else."""
-    code = f"{IMPORTS}\nimport sys\nprint('ready', flush=True)\nsys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+def interpreter_bytes(imports: str = IMPORTS) -> int:
+    """Proportional set size of a Python process that has imported something, and nothing else."""
+    code = f"{imports}\nimport sys\nprint('ready', flush=True)\nsys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().strip() == "ready"
-        total, _ = tree_bytes(process.pid)
+        total = sum(one[0] for one in tree_bytes(process.pid))
         process.communicate("")
     return total
 

@@ -104,6 +104,7 @@ SETTING_CASES: dict[str, SettingCase] = {
     "option: an unknown one near a known one": SettingCase(
         ("unrecognized arguments: --outptu-dir=x", "did you mean --output-dir?"), options=("--outptu-dir=x",)
     ),
+    "option: a place of bytes that are no text": SettingCase(("--output-dir", "is no UTF-8"), options=("--output-dir", "a\udcff")),
     "option: an empty place": SettingCase(("--data-dir", "'' names no place"), options=("--data-dir", "")),
     "option: a null in a place": SettingCase(("--data-dir", "names no place"), options=("--data-dir", "a\0b")),
     "option: a configuration folder that is a file": SettingCase(("is a file, not a folder",), options=("--config-dir", __file__)),

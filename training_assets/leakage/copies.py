@@ -14,6 +14,8 @@ from training_assets.leakage.skill import gini
 # Rows that every lag is tried on before all rows are: a copy agrees on nearly all of them.
 N_PROBES = 400
 MIN_PROBE_SHARE = 0.9
+# Of so many probes so many have to be equal for a partial copy to be looked for on all rows.
+N_RARE_PROBES, LEAST_RARE_HITS = 4_000, 20
 # A near copy leaves at most this share of the variance that the label's own known past leaves.
 NEAR_COPY_LEFT = 0.25
 
@@ -36,6 +38,8 @@ def target_copy(context: AuditContext) -> Verdict:
     for code, name in enumerate(panel.feature_names):
         column = np.asarray(panel.features[code])[context.evidence.rows]
         shares = _equal_shares(column, columns, values)
+        if bool(context.unproven[code]) and not values.size:
+            findings += _partial_copy(context, name, column, columns, lags, shares)
         known = float(shares[lags <= -horizon].max())
         place = int(np.argmax(np.where(lags > -horizon, shares, -1.0)))
         share = float(shares[place])
@@ -47,6 +51,32 @@ def target_copy(context: AuditContext) -> Verdict:
             )
             findings.append(blocked(name, share, bound, message))
     return Verdict(findings, worst, bound, len(panel.feature_names))
+
+
+def _partial_copy(
+    context: AuditContext, name: str, column: NDArray[np.float32], columns: NDArray[np.float32], lags: NDArray[np.int64], whole: NDArray[np.float64]
+) -> list[Finding]:
+    """A feature that holds labels on some of its rows: equal to values that the label takes once, oftener than at any known lag."""
+    bound, unknown = context.config.leakage.partial_copy_share, lags > -context.of_target.info.horizon_bars
+    if whole.max() >= context.config.leakage.copy_share:
+        return []
+    probes = np.flatnonzero(np.isfinite(column))
+    probes = probes[:: max(1, probes.size // N_RARE_PROBES)]
+    likely = (columns[probes] == column[probes, None]).sum(axis=0) >= LEAST_RARE_HITS
+    if not (likely & unknown).any():
+        return []
+    label = columns[:, int(np.flatnonzero(lags == 0)[0])]
+    distinct, counts = np.unique(label[np.isfinite(label)], return_counts=True)
+    rare = np.isfinite(column) & np.isin(column, distinct[counts == 1])
+    shares = (columns[rare] == column[rare, None]).sum(axis=0) / max(int(np.isfinite(column).sum()), 1)
+    place = int(np.argmax(np.where(unknown, shares, -1.0)))
+    if shares[place] < bound or shares[place] <= shares[~unknown].max(initial=0.0):
+        return []
+    message = (
+        f"{shares[place]:.1%} of its values are the label's own {_lag_in_words(int(lags[place]))}, to the last digit >= {bound:.1%}: the feature holds labels "
+        f"on some of its rows; leave it out, {OR_ACCEPT}"
+    )
+    return [blocked(name, shares[place], bound, message)]
 
 
 def _lag_in_words(lag: int) -> str:

@@ -159,12 +159,22 @@ class Evidence:
     @cached_property
     def own_known_trends(self) -> Floats:
         """`known_trends` with each symbol's mean taken off and its deviation made 1."""
-        out = np.full_like(self.known_trends, np.nan)
+        return self.standard_within(self.known_trends.T).T
+
+    def standard_within(self, columns: Floats) -> Floats:
+        """Shape (n_columns, n): columns on the audited rows with each symbol's mean taken off and its deviation made 1; NaN where not known.
+
+        A symbol on which fewer than `MIN_PAIRS` values of a column are known, or on which it does not vary, has NaN there.
+        """
+        out = np.full_like(columns, np.nan)
         for code in range(len(self.panel.symbols)):
-            part = self.known_trends[self.part(code)]
-            if np.isfinite(part).all(axis=1).sum() >= MIN_PAIRS:
-                deviation = np.nanstd(part, axis=0)
-                out[self.part(code)] = (part - np.nanmean(part, axis=0)) / np.where(deviation > 1e-4, deviation, np.nan)
+            part = columns[:, self.part(code)]
+            known = np.isfinite(part)
+            count = known.sum(axis=1, keepdims=True)
+            centred = part - np.where(known, part, 0.0).sum(axis=1, keepdims=True) / np.maximum(count, 1)
+            deviation = np.sqrt(np.where(known, centred**2, 0.0).sum(axis=1, keepdims=True) / np.maximum(count, 1))
+            usable = (count >= MIN_PAIRS) & (deviation > 1e-4)
+            out[:, self.part(code)] = np.where(usable, centred / np.where(usable, deviation, 1.0), np.nan)
         return out
 
     def honest_correlation(self, label: Floats, horizon_bars: int) -> float:

@@ -77,19 +77,45 @@ def _scaled(values: NDArray[np.float64], before: NDArray[np.bool_]) -> bool:
     everything, past = values[known], values[known & before]
     if past.size < 30 or past.size == everything.size:
         return False
-    standard = _distance_from_standard(everything) < EXACT and _distance_from_standard(past) > APART * EXACT
-    ranges = (everything.min(), everything.max()) in ((0.0, 1.0), (-1.0, 1.0))
     continuous = np.unique(everything[:: max(1, everything.size // 2_000)]).size > 100
-    cut = (past.min(), past.max()) != (everything.min(), everything.max())
-    # Ends that only one row each reaches are those of a min-max scaling; a bounded indicator reaches its ends often, or never.
-    single = (everything == everything.max()).sum() == 1 and (everything == everything.min()).sum() == 1
-    return bool(standard or (ranges and continuous and cut and single))
+    distances = [(distance(everything), distance(past)) for distance in (_from_standard, _from_robust, _from_mean_one, _from_even_ranks)]
+    moments = any(whole < EXACT and earlier > APART * EXACT for whole, earlier in distances)
+    return continuous and (moments or _ranged(everything, past))
 
 
-def _distance_from_standard(values: NDArray[np.float64]) -> float:
+def _ranged(everything: NDArray[np.float64], past: NDArray[np.float64]) -> bool:
+    """Whether the range over all rows is that of a scaling to [0, 1], to [-1, 1] or to a largest value of 1, and the earlier rows' is not.
+
+    Ends that only one row each reaches are those of a scaling; a bounded indicator reaches its ends often, or never.
+    """
+    low, high = float(everything.min()), float(everything.max())
+    single_high, single_low = (everything == high).sum() == 1, (everything == low).sum() == 1
+    ends = (low, high) in ((0.0, 1.0), (-1.0, 1.0)) and single_low and (past.min(), past.max()) != (low, high)
+    largest = high == 1.0 and low > 0.0 and past.max() < 1.0
+    return bool(single_high and (ends or largest))
+
+
+def _from_standard(values: NDArray[np.float64]) -> float:
     sample_deviation = float(values.std(ddof=1))
     deviation = float(values.std())
     return abs(float(values.mean())) + min(abs(deviation - 1.0), abs(sample_deviation - 1.0))
+
+
+def _from_robust(values: NDArray[np.float64]) -> float:
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+    return float(abs(middle) + abs(high - low - 1.0))
+
+
+def _from_mean_one(values: NDArray[np.float64]) -> float:
+    return abs(float(values.mean()) - 1.0) if values.min() > 0 else np.inf
+
+
+def _from_even_ranks(values: NDArray[np.float64]) -> float:
+    """Distance from the ranks 1/n to 1 (or 0 to 1) of all values, each once."""
+    ordered = np.sort(values)
+    steps = np.arange(1, ordered.size + 1) / ordered.size
+    shifted = (np.arange(ordered.size)) / max(ordered.size - 1, 1)
+    return float(min(np.abs(ordered - steps).max(), np.abs(ordered - shifted).max()))
 
 
 def canaries_selected(context: AuditContext) -> Verdict:
@@ -108,6 +134,22 @@ def canaries_selected(context: AuditContext) -> Verdict:
         if margin >= 0
     ]
     return Verdict(findings, float(np.nanmax(behind, initial=-1.0)), 0.0, len(chosen))
+
+
+def selection_window(context: AuditContext) -> Verdict:
+    """Bars of the holdout that the choice of features says it has seen, the ends of the labels it used among them."""
+    rows = context.selection[context.selection["target"] == context.of_target.info.name]
+    inside = max(0, int(rows["fit_end_code"].max()) - context.panel.holdout_start_code + 1)
+    message = (
+        f"the choice of features saw {inside} bars > 0 of the holdout (its rows and labels end at time code {int(rows['fit_end_code'].max())}, the holdout "
+        f"starts at {context.panel.holdout_start_code}): what is left to test it on was chosen by; select again on rows whose labels end before"
+    )
+    return Verdict([blocked(None, inside, 0.0, message)] if inside else [], float(inside), 0.0, len(rows))
+
+
+def _states_window(context: AuditContext) -> bool:
+    rows = context.selection[context.selection["target"] == context.of_target.info.name]
+    return "fit_end_code" in rows.columns and bool((rows["fit_end_code"] >= 0).any())
 
 
 def _is_selected(context: AuditContext) -> bool:
@@ -145,4 +187,13 @@ CANARIES_SELECTED = Detector(
     LeakageStatus.BLOCKED,
     canaries_selected,
     _is_selected,
+)
+SELECTION_WINDOW = Detector(
+    "selection_window",
+    "features were chosen with the holdout in sight",
+    Taxonomy.FEATURE_SELECTION,
+    Scope.TARGET,
+    LeakageStatus.BLOCKED,
+    selection_window,
+    _states_window,
 )

@@ -20,6 +20,8 @@ from training_assets.panel.targets.registry import merge_params, target_name
 
 # Cross-sectional builders need at least three symbols, and one that starts late or ends early is worth having.
 N_SYMBOLS = 4
+# Cuts are made here rather than at the ends: before it there is history, after it a future.
+MIDDLE = 0.7
 
 
 def feature_look_ahead(context: AuditContext) -> Verdict:
@@ -28,7 +30,7 @@ def feature_look_ahead(context: AuditContext) -> Verdict:
     entries = [feature for feature in context.machinery.features if feature.name in names]
     longest = max(feature.reach_bars for feature in entries)
     bars = _some_bars(context.bars, longest, context.config.leakage.truncation_rows)
-    return _verdict(context, feature_builder(entries), bars, len(entries), is_feature=True)
+    return _verdict(context, feature_builder(entries), bars, len(entries))
 
 
 def label_look_ahead(context: AuditContext) -> Verdict:
@@ -39,7 +41,7 @@ def label_look_ahead(context: AuditContext) -> Verdict:
     if spec is None:
         return Verdict.unable(f"targets.builtin (config/targets.yaml) has no entry that makes {info.name}; build the panel again with these settings")
     bars = _some_bars(context.bars, 3 * info.horizon_bars, context.config.leakage.truncation_rows)
-    return _verdict(context, _label_builder(entry, spec, info, context), bars, 1, is_feature=False)
+    return _verdict(context, _label_builder(entry, spec, info, context), bars, 1, _label_cut(bars, info.horizon_bars))
 
 
 def _names(spec: TargetSpec, bars: Bars, name: str) -> bool:
@@ -58,9 +60,20 @@ def _label_builder(entry: Target, spec: TargetSpec, info: TargetInfo, context: A
     return build
 
 
-def _verdict(context: AuditContext, build: Builder, bars: Bars, n_columns: int, is_feature: bool) -> Verdict:
+def _label_cut(bars: Bars, horizon_bars: int) -> int:
+    """The cut at which the label of a session's first row ends: labels that stay in their session cross no other cut for sure."""
+    starts = np.r_[0, np.flatnonzero(np.diff(bars.session_codes)) + 1]
+    start = int(starts[np.argmin(np.abs(starts - MIDDLE * bars.times_ns.size))])
+    return start + horizon_bars
+
+
+def _verdict(context: AuditContext, build: Builder, bars: Bars, n_columns: int, label_cut: int | None = None) -> Verdict:
+    """Findings on features, or with `label_cut`, one more cut, on a label."""
+    is_feature = label_cut is None
     cuts = choose_cuts(bars, context.config.leakage.truncation_cuts, context.config.seed)
-    middle = sorted(cuts, key=lambda cut: abs(cut - 0.7 * bars.times_ns.size))[: context.config.leakage.truncation_cuts]
+    middle = sorted(cuts, key=lambda cut: abs(cut - MIDDLE * bars.times_ns.size))[: context.config.leakage.truncation_cuts]
+    if label_cut is not None and 1 <= label_cut < bars.times_ns.size:
+        middle = sorted({*middle, label_cut})
     if not middle:
         return Verdict.unable(f"{bars.times_ns.size} timestamps cannot be cut; supply more history")
     try:

@@ -24,6 +24,17 @@ def prepare_dying(base: int) -> int:
     os._exit(3)
 
 
+class Poison:
+    """Bursts when the other side of a pipe puts it together again."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return int, ("no number",)
+
+
+def poisoned(base: int, item: int) -> object:
+    return {13: Poison(), 66: lambda: base}.get(item, base + item)
+
+
 def task(base: int, item: int) -> int:
     if item == 13:
         raise ValueError("unlucky")
@@ -52,6 +63,15 @@ def test_a_crash_and_an_overrun_cost_only_the_items_that_caused_them() -> None:
     assert "exit code 5" in str(results[66].error)
     assert results[99].crashed
     assert results[99].error == "stopped after 1.5 seconds"
+
+
+def test_an_answer_that_cannot_be_sent_or_read_costs_only_its_own_item() -> None:
+    results = {result.item: result for result in run_tasks(prepare, (0,), poisoned, [13, 66, 1, 2, 3], 2, 30.0)}
+    assert {item: result.value for item, result in results.items() if result.value is not None} == {1: 1, 2: 2, 3: 3}
+    assert results[13].crashed
+    assert "an answer that cannot be read: ValueError" in str(results[13].error)
+    assert not results[66].crashed
+    assert "pickle" in str(results[66].error)
 
 
 def test_workers_that_cannot_be_prepared_are_an_error_that_says_why() -> None:

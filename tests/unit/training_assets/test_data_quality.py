@@ -14,7 +14,8 @@ from config.sections.base import TaskType
 from config.sections.data import DataConfig
 from config.sections.targets import TargetConfig
 from resources.market_data.sources import load_market_data
-from training_assets.data_quality import QualityReport, build_data_docs, check_bars, check_panel, long_bars, panel_columns
+from training_assets.data_quality import check_bars, check_panel, long_bars, panel_columns
+from training_assets.expectations import QualityReport, publish_pages
 from training_assets.panel.alignment import align_bars
 from training_assets.panel.panel import Bars, FeatureInfo, Panel, TargetInfo
 
@@ -178,13 +179,17 @@ def test_a_fault_in_a_panel_names_the_column(bars: Bars, fault: str) -> None:
     assert all(name in outcome.examples[0] for outcome in report.failures())
 
 
-def test_pages_are_written_for_every_report(bars: Bars, tmp_path: Path) -> None:
-    bad = check_bars(put("volume", -1.0)(long_bars(bars)))
-    index = build_data_docs([bad, check_panel(make_panel(bars))], tmp_path / "quality")
-    assert index.is_file()
-    pages = [page.read_text(encoding="utf-8") for page in (tmp_path / "quality").rglob("validations/**/*.html")]
-    assert len(pages) == 2
-    assert any("volume" in page for page in pages)
+def test_each_report_gets_its_page_and_a_newer_report_of_a_suite_takes_the_older_ones_place(bars: Bars, tmp_path: Path) -> None:
+    site = tmp_path / "quality"
+    first = publish_pages(check_bars(long_bars(bars)), site)
+    panel_page = publish_pages(check_panel(make_panel(bars)), site)
+    page = publish_pages(check_bars(put("volume", -1.0)(long_bars(bars))), site)
+    assert {found.relative_to(site).parts[1] for found in site.rglob("validations/**/*.html")} == {"bars", "panel"}
+    assert page == first
+    assert "Failed" in page.read_text(encoding="utf-8")
+    assert "Succeeded" in panel_page.read_text(encoding="utf-8")
+    index = (site / "index.html").read_text(encoding="utf-8")
+    assert all(str(one.relative_to(site)) in index for one in (page, panel_page))
 
 
 def test_the_library_is_loaded_only_when_a_suite_runs() -> None:

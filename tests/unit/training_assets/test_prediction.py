@@ -12,7 +12,7 @@ from tests.panels import REGRESSION_TARGET, make_panel, pooled_job, symbol_job
 from training_assets.contracts import Route, Stage, TrainingJob
 from training_assets.model_store import PREDICTION_COLUMNS, load_model
 from training_assets.panel.panel import Panel
-from training_assets.prediction import missing_models, predict_plan
+from training_assets.prediction import jobs_without_models, missing_models, predict_plan
 from training_assets.trainer import train_blends, train_jobs
 
 FAMILIES = ("Ridge", "LightGBM")
@@ -93,3 +93,15 @@ def test_a_model_that_was_spoiled_costs_its_own_rows_and_says_why(panel: Panel, 
     assert list(unusable) == [spoiled]
     assert "changed since it was written" in unusable[spoiled]
     assert table.groupby("symbol").size().to_dict() == {"S000": 2, "S001": 2, "S002": 1}
+
+
+def test_jobs_that_lack_a_model_are_those_whose_folder_is_gone_or_of_another_plan(panel: Panel, jobs: list[TrainingJob], output: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(output / "models", models)
+    assert jobs_without_models(jobs, models) == ()
+    lost = next(job for job in jobs if job.symbol is not None)
+    for folder in (models / lost.target / f"symbol={lost.symbol}").iterdir():
+        shutil.rmtree(folder)
+    assert jobs_without_models(jobs, models) == (lost,)
+    changed = [replace(job, features=job.features[:1]) if job is not lost else job for job in jobs]
+    assert jobs_without_models(changed, models) == tuple(changed)

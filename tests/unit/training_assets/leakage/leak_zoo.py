@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 from leaky_worlds import (
     CLASS_TARGET,
     HORIZON,
     MINUTE_NS,
+    PANEL_NAMES,
     RETURN_TARGET,
     SUPPLIED_TARGET,
     VOLATILITY_TARGET,
@@ -33,7 +35,8 @@ class Leak:
     """One planted fault.
 
     `subject` is the feature or symbol that has to be blocked, None for the target; `target` the one it is held against.
-    `twin` plants the honest look-alike; None where the untouched world is it.
+    `twin` plants the honest look-alike; None where the untouched world is it. `not_on` are real panels on which the fault does no harm: labels
+    that stay in a session of seven bars do not overlap, and many rows are not learned by heart by a few features.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Leak:
     target: str = RETURN_TARGET
     twin: Plant | None = None
     on_packaged: bool = True
+    not_on: tuple[str, ...] = ()
 
 
 def _column(make: Callable[[World, int], np.ndarray], name: str = "leak") -> Plant:
@@ -184,6 +188,15 @@ def _canary(world: World, seed: int) -> World:
     return replace(world, change_selection=change)
 
 
+def _chosen_to(last: Callable[[World], int]) -> Plant:
+    """A selection that says it saw rows and labels up to a time code."""
+    return lambda world, seed: replace(world, change_selection=lambda selection: selection.assign(fit_start_code=0, fit_end_code=last(world)))
+
+
+def _holdout_start(world: World) -> int:
+    return world.panel().holdout_start_code
+
+
 def _labels_changed(make: Callable[[World, int], np.ndarray]) -> Plant:
     return lambda world, seed: world.with_column(SUPPLIED_TARGET, make(world, seed))
 
@@ -282,6 +295,55 @@ def _from_the_future(world: World, seed: int) -> World:
     )
 
 
+def _volatility(world: World, leads: range) -> np.ndarray:
+    moves = returns_of(world.bars)
+    return np.std([moved(world.bars, moves, lead) for lead in leads], axis=0)
+
+
+def _block_return(world: World, seed: int) -> np.ndarray:
+    """The return of the block of 21 bars that a row lies in, on every row of it."""
+    blocks = world.bars.symbol_codes * 1_000_000 + world.bars.time_codes // 21
+    return pd.Series(returns_of(world.bars)).groupby(blocks).transform("sum").to_numpy()
+
+
+def _noisy_in_one_symbol(world: World, seed: int) -> np.ndarray:
+    mine = world.bars.symbol_codes == 1
+    return np.where(mine, _with_noise(_label(world), world, seed, 0.5), noise(world, seed, _label(world), 1.1))
+
+
+def _weak_in_one_symbol(world: World, seed: int) -> np.ndarray:
+    mine = world.bars.symbol_codes == 1
+    return np.where(mine, _with_noise(_label(world), world, seed, 4.0), noise(world, seed, _label(world), 4.1))
+
+
+def _late_half(world: World, seed: int) -> np.ndarray:
+    late = world.bars.time_codes > 0.425 * world.bars.times_ns.size
+    return np.where(late, _with_noise(_label(world), world, seed, 0.3), noise(world, seed, _label(world), 1.1))
+
+
+def _on_some_rows(world: World, seed: int, values: np.ndarray) -> np.ndarray:
+    chosen = np.random.default_rng(seed).random(values.size) < 0.1
+    return np.where(chosen, values, noise(world, seed, values, 1.0))
+
+
+def _mean_of_symbol(world: World, values: np.ndarray) -> np.ndarray:
+    return pd.Series(values).groupby(world.bars.symbol_codes).transform("mean").to_numpy()
+
+
+def _mean_of_month(world: World, values: np.ndarray) -> np.ndarray:
+    months = world.bars.times_ns[world.bars.time_codes].astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64)
+    return pd.Series(values).groupby(world.bars.symbol_codes * 100_000 + months).transform("mean").to_numpy()
+
+
+def _ranked_in_sample(world: World, seed: int) -> np.ndarray:
+    return pd.Series(world.bars.values[3]).groupby(world.bars.symbol_codes).rank(pct=True, method="first").to_numpy()
+
+
+def _ranked_so_far(world: World, seed: int) -> np.ndarray:
+    level = pd.Series(world.bars.values[3])
+    return level.groupby(world.bars.symbol_codes).expanding().rank(pct=True).to_numpy()
+
+
 def _trailing(world: World, seed: int) -> np.ndarray:
     return _mean_around(world, range(-4, 1))
 
@@ -345,12 +407,19 @@ ZOO: tuple[Leak, ...] = (
         None,
         SUPPLIED_TARGET,
     ),
-    Leak("folds without purge", "label_overlap", _folds_of(TouchingFold), None),
+    Leak("folds without purge", "label_overlap", _folds_of(TouchingFold), None, not_on=("intraday_1h_us5",)),
     Leak("folds whose training looks back into the test", "lookback_overlap", _no_gap, None, twin=_kfold),
     Leak("no test set: trained rows are tested", "tested_rows_trained", _folds_of(OpenFold), None),
-    Leak("shuffled labels learned by heart", "permuted_target", _folds_of(OpenFold), None),
+    Leak("shuffled labels learned by heart", "permuted_target", _folds_of(OpenFold), None, not_on=PANEL_NAMES),
     Leak("preprocessing fitted on all rows", "preprocessing_window", _seen_all, None),
     Leak("a feature selected behind a canary", "canaries_selected", _canary, "heavy"),
+    Leak(
+        "features chosen on all rows",
+        "selection_window",
+        _chosen_to(lambda world: world.bars.times_ns.size - 1),
+        None,
+        twin=_chosen_to(lambda world: _holdout_start(world) - 1),
+    ),
     Leak(
         "small moves left out of the labels",
         "selective_labels",
@@ -392,4 +461,52 @@ ZOO: tuple[Leak, ...] = (
     ),
     Leak("labels of the first half of time", "score_gap", _column(_early_half)),
     Leak("the label behind a mask", "dominance", _masked),
+    Leak(
+        "volatility of bars around the row",
+        "later_bars",
+        _column(lambda world, seed: _volatility(world, range(-5, 6))),
+        twin=_column(lambda world, seed: _volatility(world, range(-10, 1))),
+    ),
+    Leak(
+        "tomorrow's price level",
+        "later_bars",
+        _column(lambda world, seed: moved(world.bars, world.bars.values[3], 1)),
+        twin=_column(lambda world, seed: world.bars.values[3]),
+    ),
+    Leak(
+        "the month's return on each of its days",
+        "later_bars",
+        _column(lambda world, seed: _block_return(world, 0)),
+        twin=_column(lambda world, seed: moved(world.bars, _block_return(world, 0), -21)),
+    ),
+    Leak(
+        "missing where the label falls",
+        "later_bars",
+        _column(lambda world, seed: np.where(_label(world) < 0, np.nan, noise(world, seed, _label(world), 1.0))),
+        twin=_column(lambda world, seed: np.where(noise(world, seed + 1, _label(world), 1.0) < 0, np.nan, noise(world, seed, _label(world), 1.0))),
+    ),
+    Leak(
+        "label of ten bars under the name of five",
+        "label_horizon",
+        _labels_changed(lambda world, seed: forward_return(world.bars, 10)),
+        None,
+        SUPPLIED_TARGET,
+        twin=_labels_changed(lambda world, seed: _label(world)),
+    ),
+    Leak("labels of one symbol under noise", "stretch_skill", _column(_noisy_in_one_symbol), twin=_column(_weak_in_one_symbol)),
+    Leak("labels of the second half of time", "stretch_skill", _column(_late_half)),
+    Leak(
+        "labels on a tenth of the rows",
+        "target_copy",
+        _column(lambda world, seed: _on_some_rows(world, seed, _label(world))),
+        twin=_column(lambda world, seed: _on_some_rows(world, seed, _past_return(world, seed))),
+    ),
+    Leak(
+        "mean label of the symbol",
+        "target_encoding",
+        _column(lambda world, seed: _mean_of_symbol(world, _label(world))),
+        twin=_column(lambda world, seed: _mean_of_symbol(world, world.column("range"))),
+    ),
+    Leak("mean label of the symbol and month", "target_encoding", _column(lambda world, seed: _mean_of_month(world, _label(world)))),
+    Leak("rank among all rows of the symbol", "full_sample_scaling", _column(_ranked_in_sample), twin=_column(_ranked_so_far)),
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from config.sections.leakage import LeakageConfig
 from config.sections.splits import SplitConfig
 from config.sections.targets import TargetConfig, TargetSpec
 from resources.market_data.sample import load_sample
+from resources.market_data.sources import load_market_data
 from training_assets.leakage.audit import audit_leakage
 from training_assets.leakage.machinery import Machinery
 from training_assets.panel.alignment import align_bars
@@ -21,6 +23,8 @@ from training_assets.panel.panel import Bars, Panel
 
 HORIZON = 5
 MINUTE_NS = 60_000_000_000
+REAL_PANELS = Path(__file__).parents[4].parent / "shared" / "data"
+PANEL_NAMES = ("daily_us62", "daily_lean13", "intraday_1h_us5", "intraday_1h_fx10")
 RETURN_TARGET, VOLATILITY_TARGET, SUPPLIED_TARGET, CLASS_TARGET = "forward_return_5b", "forward_realized_volatility_5b", "y_5b", "y_up_5b"
 TARGETS = (RETURN_TARGET, VOLATILITY_TARGET, SUPPLIED_TARGET, CLASS_TARGET)
 
@@ -59,10 +63,11 @@ class World:
         return self.change_panel(build_panel(self.bars, self.config, "0" * 16).panel)
 
     def audit(self, targets: tuple[str, ...] | None = None) -> pd.DataFrame:
-        """The audit of the targets named, by default all, with every feature selected well above its canaries."""
+        """The audit of the targets named, by default all, with every feature selected well above its canaries, on the rows before the holdout."""
         panel = self.panel()
         rows = [(target, name, 0.9, 0.5, True) for target in targets or panel.target_names for name in panel.feature_names]
-        selection = self.change_selection(pd.DataFrame(rows, columns=["target", "feature", "consensus", "canary_bound", "selected"]))
+        selection = pd.DataFrame(rows, columns=["target", "feature", "consensus", "canary_bound", "selected"])
+        selection = self.change_selection(selection.assign(fit_start_code=0, fit_end_code=panel.holdout_start_code - 1))
         return audit_leakage(self.bars, panel, selection, self.config, self.machinery)
 
 
@@ -90,6 +95,25 @@ def packaged(seed: int, n_times: int = 900) -> World:
     bars = align_bars(frames, data, TargetConfig()).bars
     rng = np.random.default_rng(seed)
     return _with_honest_columns(World(bars), rng, rng.normal(size=bars.n_rows))
+
+
+def real(panel: str) -> Callable[[int], World]:
+    """A maker of worlds out of six symbols of a real panel and its last bars; the packaged sample where the panel is not there."""
+    folder = REAL_PANELS / panel
+
+    def make(seed: int) -> World:
+        names = sorted(path.stem for path in folder.glob("*.parquet"))
+        if not names:
+            return packaged(seed)
+        rng = np.random.default_rng([seed, 5])
+        data = DataConfig(source="directory", path=str(folder), symbols=tuple(rng.choice(names, min(6, len(names)), replace=False).tolist()))
+        market = load_market_data(data)
+        frames = {symbol: frame.iloc[-1_200:] for symbol, frame in market.frames.items()}
+        bars = align_bars(frames, data, TargetConfig(), market.interval_minutes).bars
+        return _with_honest_columns(World(bars), rng, rng.normal(size=bars.n_rows))
+
+    make.__name__ = panel
+    return make
 
 
 def returns_of(bars: Bars) -> np.ndarray:
