@@ -115,7 +115,7 @@ DOCS_PACKAGES = $(shell $(PYTHON) -c 'import tomllib; print(*(repr(name) for nam
 
 docs:
 	@test -x $(VENV)-docs/bin/mkdocs || ($(PYTHON) -m venv $(VENV)-docs && $(VENV)-docs/bin/pip install -qq --disable-pip-version-check $(DOCS_PACKAGES))
-	@$(VENV)-docs/bin/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict --quiet
 	@echo "== documentation in site/"
 
 docs-refresh: $(STAMP)

@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--panel-run", type=Path, help="output folder of `switchyard run` on the panel")
     options = parser.parse_args(arguments)
     os.environ["COLUMNS"] = str(WIDTH)
+    warnings.simplefilter("ignore")
     generate_configuration.main([])
     write_tables(PAGES)
     (DOCS / "images" / "asset-graph.svg").write_text(asset_graph_svg(), encoding="utf-8")

@@ -33,6 +33,11 @@ IMAGES = DOCS / "images"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 PORT, WIDTH = 3977, 108
 TARGET, SYMBOL = "forward_realized_volatility_10d", "AAPL"
+# Every text of a page without the folder of this machine.
+SHORTENED = """([long, short]) => {
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(long, short);
+}"""
 REPORTS = (("report-light", "light", 1200, ""), ("report-dark", "dark", 1200, f"#target={TARGET}"), ("report-narrow", "light", 390, ""))
 UI_PAGES = (
     ("ui-routing-plan", "assets/routing_plan", "commonest reasons"),
@@ -51,7 +56,7 @@ def main(arguments: list[str]) -> int:
         for name, scheme, width, address in REPORTS:
             report_picture(browser, output / "METRICS" / "routing_report.html", name, scheme, width, address)
         with _served(output) as url:
-            ui_pictures(browser, url)
+            ui_pictures(browser, url, output)
         browser.close()
     return 0
 
@@ -75,8 +80,8 @@ def report_picture(browser: Browser, report: Path, name: str, scheme: str, width
     _take(page, name)
 
 
-def ui_pictures(browser: Browser, url: str) -> None:
-    """Pages of the Dagster UI on the run."""
+def ui_pictures(browser: Browser, url: str, output: Path) -> None:
+    """Pages of the Dagster UI on the run, whose folder is shown by its last name alone."""
     page = browser.new_page(viewport={"width": 1500, "height": 900})
     page.set_default_timeout(120_000)
     for name, address, words in UI_PAGES:
@@ -86,6 +91,7 @@ def ui_pictures(browser: Browser, url: str) -> None:
             page.get_by_text("[Show Markdown]").first.click()
             page.locator("img[alt*='routes by target and symbol']").first.wait_for()
         page.wait_for_timeout(2_500)
+        page.evaluate(SHORTENED, [str(output), "results"])
         _take(page, name)
 
 

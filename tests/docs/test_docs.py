@@ -102,6 +102,16 @@ def test_the_picture_of_the_asset_graph_shows_every_asset_of_today() -> None:
     assert (DOCS / "images" / "asset-graph.svg").read_text(encoding="utf-8") == asset_graph_svg(), "run make docs-refresh"
 
 
+def test_every_message_that_troubleshooting_explains_is_one_that_the_code_has() -> None:
+    source = "\n".join(
+        path.read_text(encoding="utf-8") for room in ("config", "resources", "training_assets", "routing_assets") for path in (ROOT / room).rglob("*.py")
+    )
+    cells = re.findall(r"^\| (`[^|]*`) \|", (DOCS / "troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
+    fragments = {fragment.strip(" ,;?") for cell in cells for message in re.findall(r"`([^`]+)`", cell) for fragment in re.split(r"\.\.\.|'", message)}
+    assert len(fragments) > 15
+    assert sorted(fragment for fragment in fragments if len(fragment) > 4 and fragment not in source) == []
+
+
 def test_no_page_names_a_machine_or_a_package_registry() -> None:
     words = re.compile(r"pypi\.org|/work/|/root/|/home/\w+|/tmp/(?!\.)", re.IGNORECASE)
     assert [f"{path.name}: {found[0]}" for path in EVERY_PAGE if (found := words.search(path.read_text(encoding="utf-8")))] == []
@@ -126,6 +136,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = next(block for block in blocks_of(DOCS / "quick-start.md") if block.once)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setenv("COLUMNS", str(WIDTH))
         ran = run_command(f"{first.commands[0]} --families Ridge LightGBM")
     assert ran.status == 0, ran.printed
     (folder / "run.out").write_text(ran.printed, encoding="utf-8")

@@ -6,7 +6,6 @@
 import json
 import os
 import random
-import re
 import resource
 import signal
 import subprocess
@@ -54,18 +53,13 @@ def given(root: Path) -> tuple[object, ...]:
     return ("--data-dir", root / "bars", "--config-dir", root / "config")
 
 
-def tells_of(line: str, stage: str) -> bool:
-    """Whether a line of progress is of a stage whose name begins so; its place among all stages may stand before it."""
-    return re.match(rf"(\[ *\d+/\d+\] )?{stage}", line) is not None
-
-
 def kill_after(process: subprocess.Popen[str], stage: str, seconds: float) -> str | None:
     """Kill a command and its workers some time after it has told that a stage is done; returns what it had told, None if it ended first."""
     told = ""
     assert process.stderr is not None
     for line in process.stderr:
         told += line
-        if tells_of(line, stage):
+        if tells_done(line, stage):
             break
     time.sleep(seconds)
     ended = process.poll() is not None
@@ -116,7 +110,7 @@ def test_an_interrupt_ends_the_command_at_once_and_the_same_command_goes_on(worl
     process = start_process("run", *arguments)
     assert process.stderr is not None
     for line in process.stderr:
-        if tells_of(line, stage):
+        if tells_done(line, stage):
             break
     time.sleep(0.3)  # into the middle of a step that follows
     assert process.poll() is None
