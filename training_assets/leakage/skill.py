@@ -117,9 +117,9 @@ def gini(context: AuditContext, feature: int, positive: NDArray[np.bool_], usabl
     return float(abs(2.0 * parts.scores[0] - 1.0))
 
 
-def fisher_bound(bound: float, n_effective: float) -> float:
+def fisher_bound(bound: float, n_effective: float | NDArray[np.float64]) -> NDArray[np.float64]:
     """The bound, or where so few observations reach it by chance the correlation that lies `STRETCH_ERRORS` errors from 0 on Fisher's scale."""
-    return max(bound, float(np.tanh(STRETCH_ERRORS / np.sqrt(max(n_effective - 3.0, 1.0)))))
+    return np.asarray(np.maximum(bound, np.tanh(STRETCH_ERRORS / np.sqrt(np.maximum(np.asarray(n_effective) - 3.0, 1.0)))), np.float64)
 
 
 def stretch_skill(context: AuditContext) -> Verdict:
@@ -129,7 +129,7 @@ def stretch_skill(context: AuditContext) -> Verdict:
     findings: dict[str, Finding] = {}
     worst = (0.0, setting)
     for where, n_effective, correlations in _stretches(context, label):
-        bound = fisher_bound(setting, n_effective)
+        bound = float(fisher_bound(setting, n_effective))
         found = np.abs(correlations) * context.unproven
         worst = max(worst, (float(found.max(initial=0.0)), bound), key=lambda pair: pair[0] / pair[1])
         for feature in np.flatnonzero(found >= bound):
