@@ -12,7 +12,8 @@ from config.sections.base import LeakageStatus
 from training_assets.leakage.base import OR_ACCEPT, AuditContext, Detector, Finding, Scope, Taxonomy, Verdict, blocked
 from training_assets.leakage.evidence import Evidence, Floats, standard_ranks
 from training_assets.leakage.known_past import LaterBars
-from training_assets.leakage.skill import fisher_bound, has_unproven
+from training_assets.leakage.skill import has_unproven
+from training_assets.leakage.stretches import fisher_bound
 from training_assets.panel.targets.windows import behind
 
 # A pattern of missing values in fewer, or more, of the rows than this says nothing.
