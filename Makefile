@@ -12,14 +12,17 @@ OUTPUT ?= results
 KILLS ?= 30
 ARGS ?=
 
-.PHONY: help install run test fuzz faults lint format types lock bench ui docs docs-refresh clean
+.PHONY: help install run test fuzz faults lint format types lock bench bench-full ui docs docs-refresh docs-pictures cloud-check clean
 
 help:
 	@echo "make run      plan and train on the embedded sample, into $(OUTPUT)/ (ARGS=... adds options of 'switchyard run')"
 	@echo "make test     the tests          make lint    style         make types   strict types"
 	@echo "make format   rewrite style      make bench   benchmarks    make ui      the Dagster UI on $(OUTPUT)/"
+	@echo "make bench-full   benchmarks at full size, planning at scale; both write docs/benchmarks.md"
 	@echo "make fuzz     long fuzzers       make faults  KILLS=30 kills at random moments"
 	@echo "make install  the environment    make lock    pin the environment anew"
+	@echo "make docs-pictures  the documentation's pictures of report, terminal and UI, from $(OUTPUT)/ (needs Chromium)"
+	@echo "make cloud-check  dagster_cloud.yaml against the tools of Dagster+ and Kubernetes"
 	@echo "make docs     the documentation into site/; make docs-refresh runs its commands and writes what they print (ARGS='--panel DIR')"
 
 install: $(STAMP)
@@ -60,7 +63,7 @@ types: $(STAMP)
 lock: $(STAMP)
 	@echo "== pinning requirements.lock (PyTorch apart, see above)"
 	@$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-		--unsafe-package torch --extra dev --extra postgres --extra ray --output-file requirements.lock pyproject.toml
+		--unsafe-package torch --extra dev --extra postgres --extra ray --extra store --output-file requirements.lock pyproject.toml
 
 fuzz: $(STAMP)
 	@echo "== fuzzers, long"
@@ -70,9 +73,26 @@ faults: $(STAMP)
 	@echo "== kills at random moments"
 	@SWITCHYARD_FAULT_KILLS=$(KILLS) $(BIN)/python -m pytest tests/pipeline/test_faults.py -k killed $(ARGS)
 
+# Processor time, not the clock: the machine may be shared. What is measured lies in .benchmarks/, and the page is written from it.
+BENCH = OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks -s --benchmark-timer=time.process_time --benchmark-json=.benchmarks/run.json $(ARGS)
+BENCH_PAGE = $(BIN)/python -m tests.benchmarks.page .benchmarks/run.json --scale .benchmarks/growth.json --scale .benchmarks/scale.json --backfill .benchmarks/backfill.txt
+
 bench: $(STAMP)
 	@echo "== benchmarks"
-	@$(BIN)/python -m pytest tests/benchmarks $(ARGS)
+	@mkdir -p .benchmarks
+	@$(BENCH)
+	@$(BENCH_PAGE)
+	@echo "== docs/benchmarks.md"
+
+bench-full: $(STAMP)
+	@echo "== benchmarks at full size, planning at scale, a backfill; an hour and more"
+	@mkdir -p .benchmarks
+	@SWITCHYARD_BENCHMARK_FULL=1 $(BENCH)
+	@$(BIN)/python -m tests.benchmarks.scale 60 120 250 --json .benchmarks/growth.json
+	@$(BIN)/python -m tests.benchmarks.scale 500 --targets 10 --json .benchmarks/scale.json
+	@$(BIN)/python -m tests.benchmarks.backfill 100 300 > .benchmarks/backfill.txt
+	@$(BENCH_PAGE)
+	@echo "== docs/benchmarks.md"
 
 ui: $(STAMP)
 	@$(BIN)/switchyard ui --output-dir $(OUTPUT) $(ARGS)
@@ -88,5 +108,17 @@ docs:
 docs-refresh: $(STAMP)
 	@OMP_NUM_THREADS=1 $(BIN)/python docs/refresh.py $(ARGS)
 
+# The sample's run in $(OUTPUT)/ is what is shown; make run makes it.
+docs-pictures: $(STAMP)
+	@OMP_NUM_THREADS=1 $(BIN)/python docs/screenshots.py --sample-run $(OUTPUT)
+
+# Dagster+ and Kubernetes are no part of the pinned environment either.
+cloud-check: $(STAMP)
+	@test -x $(VENV)-cloud/bin/dagster-cloud || ($(PYTHON) -m venv $(VENV)-cloud && \
+		$(VENV)-cloud/bin/pip install -qq --disable-pip-version-check dagster-cloud-cli==1.13.27 dagster-k8s==0.29.27 pyyaml)
+	@DAGSTER_CLOUD_ORGANIZATION=example $(VENV)-cloud/bin/dagster-cloud ci check --dagster-cloud-connect-check skip
+	@$(BIN)/python -W ignore -c 'import json; from training_assets.model_assets import GPU_REQUEST; print(json.dumps(GPU_REQUEST))' | \
+		$(VENV)-cloud/bin/python -W ignore docs/check_cloud.py
+
 clean:
-	rm -rf $(VENV) $(VENV)-docs site $(OUTPUT) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-docs $(VENV)-cloud site $(OUTPUT) .mypy_cache .ruff_cache .pytest_cache

@@ -6,7 +6,8 @@ Belongs here: reading, merging, hashing. Does not: any meaning of a value (see `
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from config.schema import Config
 
 MAX_YAML_BYTES = 1_000_000
 MAX_YAML_DEPTH = 20
+YAML_SUFFIXES = (".yaml", ".yml")
 PACKAGED_CONFIG_DIR = Path(__file__).parent
 # Means and places that never change a result, so two runs that differ only here share their plans.
 UNHASHED = {"resources": None, "data": {"path"}}
@@ -86,7 +88,7 @@ def load_config(config_dir: Path | None = None, overrides: Sequence[str] = (), v
     Raises
     ------
     ConfigError
-        With the file, or `--set`, the dotted key, the value against its bound, and the nearest known key.
+        No folder of YAML files; else with the file, or `--set`, the dotted key, the value against its bound, and the nearest known key.
     """
     merged, origin = _read_sections(PACKAGED_CONFIG_DIR if config_dir is None else Path(config_dir))
     for key, value in (values or {}).items():
@@ -120,6 +122,13 @@ def config_hash(config: Config) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def settings_hash(config: Config, keys: Collection[str]) -> str:
+    """Content hash of some settings, 8 hexadecimal digits; `keys` are dotted, a section's name stands for all of it."""
+    content = config.model_dump(mode="json")
+    chosen = {key: reduce(lambda part, name: part[name], key.split("."), content) for key in keys}
+    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
+
+
 def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> list[str]:
     """Every dotted key of the schema, leaves and groups, in order."""
     keys: list[str] = []
@@ -130,12 +139,32 @@ def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> list[str]:
     return keys
 
 
-def _read_sections(config_dir: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def has_yaml(folder: Path) -> bool:
+    """Whether a folder is there and holds configuration files."""
+    return folder.is_dir() and any(path.suffix in YAML_SUFFIXES for path in folder.iterdir())
+
+
+def yaml_files(config_dir: Path) -> list[Path]:
+    """The configuration files of a folder, in name order.
+
+    Raises
+    ------
+    ConfigError
+        It is not there, is no folder, or holds no such file: defaults in place of settings that somebody meant would go unseen.
+    """
     if not config_dir.is_dir():
-        raise ConfigError(f"config folder {config_dir} does not exist; name one with --config-dir")
+        state = "is a file, not a folder" if config_dir.exists() else "does not exist"
+        raise ConfigError(f"config folder {config_dir} {state}; name one with --config-dir")
+    files = sorted(path for path in config_dir.iterdir() if path.suffix in YAML_SUFFIXES)
+    if not files:
+        raise ConfigError(f"config folder {config_dir} holds no *.yaml; name another, or leave --config-dir out")
+    return files
+
+
+def _read_sections(config_dir: Path) -> tuple[dict[str, Any], dict[str, str]]:
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
-    for path in sorted(config_dir.glob("*.yaml")):
+    for path in yaml_files(config_dir):
         try:
             content = parse_yaml(_read_text(path), str(path))
         except (OSError, UnicodeDecodeError) as error:

@@ -6,7 +6,7 @@ value does is decided by the code that reads it.
 
 from pydantic import Field
 
-from config.sections.base import Count, Section
+from config.sections.base import Section, Seed
 from config.sections.data import DataConfig
 from config.sections.features import FeatureConfig
 from config.sections.leakage import LeakageConfig
@@ -21,7 +21,7 @@ from config.sections.training import TrainingConfig
 class Config(Section):
     """Every setting of one run; frozen, hashable by content (`config.load.config_hash`)."""
 
-    seed: Count = Field(0, description="Seed of everything random.")
+    seed: Seed = Field(0, description="Seed of everything random.")
     data: DataConfig = Field(DataConfig(), description="Market data.")
     features: FeatureConfig = Field(FeatureConfig(), description="Features.")
     targets: TargetConfig = Field(TargetConfig(), description="Targets.")

@@ -4,8 +4,9 @@ Belongs here: the marks. Does not: what pages say, or which folder they run in (
 
 A comment above a fenced block marks it. `<!-- run -->` is executed by the tests, in the order of the page, all pages in one folder that holds `results/`, the
 sample's own run. Its options: `once` (only when the folder is made), `panel` (on a real panel, by `docs/refresh.py --panel` alone), `status=2` (how it
-ends), `lines=12` (how much of the output is shown). In a `console` block a line `$ command` is followed by what the command prints; what a `python`
-block prints stands in the `text` block below it. `<!-- table: name -->` to `<!-- end -->` holds a table that `docs/tables.py` makes from a registry.
+ends), `lines=12` (how much of the output is shown), `varies` (depends on the families trained, so that the tests compare its first line alone). In a
+`console` block a line `$ command` is followed by what the command prints; what a `python` block prints stands in the `text` block below it.
+`<!-- table: name -->` to `<!-- end -->` holds a table that `docs/tables.py` makes from a registry.
 """
 
 import contextlib
@@ -52,6 +53,7 @@ class Block:
     shown: str
     once: bool
     panel: bool
+    varies: bool
     status: int
     lines: int | None
 
@@ -76,7 +78,8 @@ def _block(page: Path, match: re.Match[str]) -> Block:
     below = "".join(f"{line}\n" for line in match["body"].splitlines() if not line.startswith("$ "))
     shown = below if match["language"] == "console" else match["printed"] or ""
     lines = int(options["lines"]) if "lines" in options else None
-    return Block(page, match["language"], match["body"], shown, "once" in options, "panel" in options, int(options.get("status", "0")), lines)
+    once, panel, varies = (name in options for name in ("once", "panel", "varies"))
+    return Block(page, match["language"], match["body"], shown, once, panel, varies, int(options.get("status", "0")), lines)
 
 
 def run_command(command: str) -> Ran:

@@ -1,6 +1,6 @@
 """The pictures of the documentation: the asset graph, and the route map of a run.
 
-Belongs here: which assets stand where in the picture, and files. Does not: drawing a route map (`routing_assets.report.pictures`).
+Belongs here: which assets stand where in the picture, and files. Does not: drawing a route map (`routing_assets.report.route_map`).
 """
 
 from html import escape
@@ -12,7 +12,7 @@ from resources.settings import Settings
 from routing_assets.contracts import ROUTES
 from routing_assets.decisions.plan_documents import read_routing_plan
 from routing_assets.definitions import make_definitions
-from routing_assets.report.pictures import route_map_svg
+from routing_assets.report.route_map import route_map_svg
 from training_assets.contracts import Route
 
 BOX, GAP, LINE = 196, 44, 46

@@ -74,8 +74,9 @@ def _refresh(page: Path, logs: dict[str, str | None], panel: bool) -> list[str]:
     def ran() -> Iterator[list[Ran] | None]:
         for block in blocks_of(page):
             results = _results(block, names, logs, panel)
-            failures.extend(f"{page.name}: {result.source}: status {result.status}" for result in results or () if result.status != block.status)
-            yield results
+            failed = [f"{page.name}: {result.source}: status {result.status}" for result in results or () if result.status != block.status]
+            failures.extend(failed)
+            yield None if failed else results  # what did not end as it should is not written
 
     text = refreshed(page.read_text(encoding="utf-8"), ran())
     page.write_text(text, encoding="utf-8")

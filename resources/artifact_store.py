@@ -8,9 +8,8 @@ Tables are Parquet with fixed writer settings, so that equal values give equal b
 
 import hashlib
 import io
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resources.files import folder_written_atomically, write_atomically
-from resources.output_lock import COMMAND_TAG, output_shared
+from resources.output_lock import held_for_run, pen_held
+from resources.remote_store import remote_store, tree_in_step
 from resources.settings import Settings
 
 PATH_KEY = "switchyard/path"
@@ -44,12 +44,19 @@ class ArtifactStore(dg.ConfigurableIOManager):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["ArtifactStore"]:
-        """Hold the output folder while a step of a run that the UI or a daemon started is at work, so that no command changes it meanwhile."""
-        if context.run is None or context.run.tags.get(COMMAND_TAG) == str(os.getpid()):  # executed again from the UI, a run keeps its tags
+        """Hold the output folder while a run that the UI or a daemon started is at work, so that no command changes it meanwhile, and the pen besides.
+
+        Whatever takes or gives values here reads and writes tables of the tree; a run holds the pen from its first step to its last, so that the
+        tables of one plan are of one plan; and what a store holds is here from then on, and there again at its end. Models are trained without this
+        manager, by as many runs at once as there are.
+        """
+        if context.run is None:
             yield self
-        else:
-            with output_shared(self.settings.output):
-                yield self
+            return
+        output, tell = self.settings.output, dg.get_dagster_logger("switchyard").info
+        store = remote_store(self.settings.load().resources.store, output)
+        with held_for_run(output, context.run.tags, tell) as shared, pen_held(output, tell) if shared else nullcontext(), tree_in_step(store):
+            yield self
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Write one asset's value; None is written nowhere (the asset wrote its documents itself)."""
@@ -124,5 +131,5 @@ def content_version(value: pd.DataFrame | pa.Table | str) -> str:
 def _read_table(path: Path) -> pa.Table:
     try:
         return pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise ArtifactError(f"{path}: not a readable Parquet file: {error}; materialize it again") from error

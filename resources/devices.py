@@ -111,18 +111,22 @@ def _lock(handle: int, device: Device, path: Path, wait_seconds: float) -> None:
             return
 
 
-def reset_peak_memory(device: Device) -> None:
-    """Begin a new measurement of peak memory."""
-    if device.name.startswith("cuda"):
-        import torch
+@dataclass
+class PeakMemory:
+    """Most memory that was allocated on a device inside a `peak_memory` block; None where the device does not tell."""
 
-        torch.cuda.reset_peak_memory_stats(device.name)
+    n_bytes: int | None = None
 
 
-def peak_memory_bytes(device: Device) -> int | None:
-    """Most memory allocated on the device since the last reset; None where the device does not tell."""
-    if device.name.startswith("cuda"):
-        import torch
+@contextmanager
+def peak_memory(device_name: str) -> Iterator[PeakMemory]:
+    """Measure the most memory that a block of code allocates on a device; the measurement stands once the block has ended."""
+    peak = PeakMemory()
+    if not device_name.startswith("cuda"):
+        yield peak
+        return
+    import torch
 
-        return int(torch.cuda.max_memory_allocated(device.name))
-    return None
+    torch.cuda.reset_peak_memory_stats(device_name)
+    yield peak
+    peak.n_bytes = int(torch.cuda.max_memory_allocated(device_name))

@@ -48,6 +48,14 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 
 @contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """An empty folder on the file system of `parent`, gone after the block; what is linked from it elsewhere stays."""
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=WRITING_PREFIX) as folder:
+        yield Path(folder)
+
+
+@contextmanager
 def folder_written_atomically(path: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `path` when the block ends well, and vanishes when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,7 @@ def frame_type(name: str, description: str, columns: Sequence[Column]) -> dg.Dag
     return made
 
 
-def column_schema(columns: Sequence[Column]) -> dict[str, Any]:
+def declared_schema(columns: Sequence[Column]) -> dict[str, Any]:
     """Asset metadata under which the UI lists a table's columns, their meaning and their constraints."""
     listed = [dg.TableColumn(one.name, one.kind, one.description, dg.TableColumnConstraints(nullable=one.nullable, other=[*_in_words(one)])) for one in columns]
     return {"dagster/column_schema": dg.TableSchema(columns=listed)}

@@ -1,4 +1,4 @@
-"""The GPU as a Dagster resource: the mode from the configuration, one lease a device, its peak memory.
+"""The GPU as a Dagster resource: the mode from the configuration, and one lease a device.
 
 Belongs here: what Dagster needs to hand a device to an asset. Does not: discovery and locking (`resources.devices`).
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from resources.devices import Device, DeviceError, DeviceMode, choose, discover, leased, peak_memory_bytes, reset_peak_memory
+from resources.devices import Device, DeviceError, DeviceMode, choose, discover, leased
 
 
 class GpuResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -40,7 +40,7 @@ class GpuResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def lease(self) -> Iterator[Device]:
-        """The device, held against other processes until the block ends; peak memory is measured from its beginning.
+        """The device, held against other processes until the block ends.
 
         Raises
         ------
@@ -52,17 +52,13 @@ class GpuResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             dg.get_dagster_logger("switchyard").info(f"GPU stage on the CPU: {device.note}")
         try:
             with leased(device, self._lock_folder(), self.wait_seconds):
-                reset_peak_memory(device)
                 yield device
         except DeviceError as error:
             raise dg.Failure(str(error)) from None
 
     def metadata(self, device: Device) -> dict[str, str | int]:
-        """Device, its memory and the peak since the lease began, as metadata of a materialization."""
+        """Device, why it was chosen and its memory, as metadata of a materialization; each model's peak is in its card."""
         told: dict[str, str | int] = {"device": f"{device.name} ({device.description}): {device.note}"}
-        peak = peak_memory_bytes(device)
-        if peak is not None:
-            told["device_peak_bytes"] = peak
         if device.memory_bytes is not None:
             told["device_memory_bytes"] = device.memory_bytes
         return told

@@ -3,16 +3,21 @@
 Belongs here: where the instance lies, its settings, executing, and what a run came to as plain values. Does not: which jobs run, or what is printed.
 """
 
+import ast
 import logging
 import os
 import re
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from resources.files import write_atomically
 from resources.output_lock import COMMAND_TAG
@@ -23,6 +28,17 @@ LOGGER = "switchyard"
 OUTPUT_TAG = "switchyard/output"
 _FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 GPU_POOL = "gpu"
+LOCATION = "switchyard"
+WORKSPACE_FILE = "switchyard_workspace.yaml"
+# By this tag the UI counts a run among those of a job of the code location; Dagster sets it on runs that the UI launches, and not on runs of a process.
+REPOSITORY_TAG = {".dagster/repository": f"__repository__@{LOCATION}"}
+WORKSPACE_YAML = f"""\
+# Written by switchyard: the code location that `switchyard ui` serves.
+load_from:
+  - python_module:
+      module_name: routing_assets.definitions
+      location_name: {LOCATION}
+"""
 INSTANCE_YAML = """\
 # Written by switchyard where there was none; edit freely.
 telemetry:
@@ -41,7 +57,11 @@ retention:
 """
 
 Listener = Callable[[str, str, str], None]
-"""Called with (kind, step, message); kind is a Dagster event type, or LOG for a message of ours."""
+"""Called with (kind, step, message); kind is a Dagster event type, LOG for a message of ours, or STEPS, with their number, as a run begins."""
+
+
+class StorageError(RuntimeError):
+    """The database of the instance cannot be used; what was finished is saved, and the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -74,20 +94,51 @@ def instance_home(output_dir: Path) -> Path:
 
 @contextmanager
 def open_instance(output_dir: Path) -> Iterator[dg.DagsterInstance]:
-    """The instance, made on first use: SQLite, no telemetry, one run in the GPU pool at a time."""
+    """The instance, made on first use: SQLite, no telemetry, one run in the GPU pool at a time.
+
+    Raises
+    ------
+    StorageError
+        Its database cannot be reached or written, on opening or at any time in the block.
+    """
     home = instance_home(output_dir)
     if not (home / "dagster.yaml").exists():
         write_atomically(home / "dagster.yaml", INSTANCE_YAML)
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        # Without its own entry the pool's limit is not in force before the first run has registered it.
-        if not any(pool.name == GPU_POOL for pool in instance.event_log_storage.get_pool_limits()):
-            instance.event_log_storage.set_concurrency_slots(GPU_POOL, 1)
-        yield instance
+    try:
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            # Without its own entry the pool's limit is not in force before the first run has registered it.
+            if not any(pool.name == GPU_POOL for pool in instance.event_log_storage.get_pool_limits()):
+                instance.event_log_storage.set_concurrency_slots(GPU_POOL, 1)
+            yield instance
+    except _storage_errors() as error:
+        raise StorageError(
+            f"the run storage of {home / 'dagster.yaml'} cannot be used: {_told_by_storage(error)}; mend it, and the same command goes on from here"
+        ) from error
+
+
+def _told_by_storage(error: Exception) -> str:
+    """The first line of what the database's driver says; words about an address that is none may hold a password, and are not told."""
+    if isinstance(error, SQLAlchemyError) and not isinstance(error, DBAPIError):
+        return type(error).__name__
+    return next(iter(str(getattr(error, "orig", error)).strip().splitlines()), type(error).__name__)
+
+
+def _storage_errors() -> tuple[type[Exception], ...]:
+    """What a database raises, and what Dagster's PostgreSQL storage, where it is in use, makes of that after its retries."""
+    postgres = sys.modules.get("dagster_postgres.utils")
+    return (SQLAlchemyError,) if postgres is None else (SQLAlchemyError, postgres.DagsterPostgresException)
+
+
+def written_workspace(output_dir: Path) -> Path:
+    """The file that names the code location to `dagster dev`, written beside the instance's settings."""
+    path = instance_home(output_dir) / WORKSPACE_FILE
+    write_atomically(path, WORKSPACE_YAML)
+    return path
 
 
 def command_tags(output_dir: Path) -> dict[str, str]:
     """Tags of runs that this process executes for an output folder whose lock it holds."""
-    return {COMMAND_TAG: str(os.getpid()), OUTPUT_TAG: str(output_dir.resolve())}
+    return {COMMAND_TAG: str(os.getpid()), OUTPUT_TAG: str(output_dir.resolve()), **REPOSITORY_TAG}
 
 
 def end_abandoned_runs(instance: dg.DagsterInstance, output_dir: Path) -> tuple[str, ...]:
@@ -101,6 +152,16 @@ def end_abandoned_runs(instance: dg.DagsterInstance, output_dir: Path) -> tuple[
     for run in abandoned:
         instance.report_run_failed(run, "the process of this run is gone; the next command on the output folder goes on from what it finished")
     return tuple(run.run_id for run in abandoned)
+
+
+def last_seconds(instance: dg.DagsterInstance, output_dir: Path, n_runs: int = 10) -> dict[str, float]:
+    """Seconds that each step took when it last succeeded in a command's run on this output folder."""
+    found: dict[str, float] = {}
+    for run in instance.get_runs(dg.RunsFilter(tags={OUTPUT_TAG: str(output_dir.resolve())}), limit=n_runs):
+        for step in instance.get_run_step_stats(run.run_id):
+            if step.status is not None and step.status.value == "SUCCESS" and step.start_time and step.end_time:
+                found.setdefault(step.step_key, step.end_time - step.start_time)
+    return found
 
 
 def run_logger(log_file: Path, listen: Listener) -> dg.LoggerDefinition:
@@ -127,14 +188,21 @@ def run_job(
     run_config: Mapping[str, Any] | None = None,
     only_assets: Sequence[str] | None = None,
 ) -> RunResult:
-    """Execute a job in this process on the instance, as a run like any other; a step that fails is told, not raised."""
-    result = definitions.resolve_job_def(job_name).execute_in_process(
-        instance=instance,
-        tags=dict(tags or {}),
-        run_config={**(run_config or {}), "loggers": {LOGGER: {}}},
-        asset_selection=None if only_assets is None else [dg.AssetKey(name) for name in only_assets],
-        raise_on_error=False,
-    )
+    """Execute a job in this process on the instance, as a run like any other; a step that fails is told, not raised.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        The run was interrupted. Dagster takes that for a failed step, or between two steps for nothing, and returns as ever.
+    """
+    with _interrupts_raised():
+        result = definitions.resolve_job_def(job_name).execute_in_process(
+            instance=instance,
+            tags=dict(tags or {}),
+            run_config={**(run_config or {}), "loggers": {LOGGER: {}}},
+            asset_selection=None if only_assets is None else [dg.AssetKey(name) for name in only_assets],
+            raise_on_error=False,
+        )
     problems = [_problem(event) for event in result.all_events if event.is_step_failure]
     metadata: dict[str, list[Mapping[str, Any]]] = {}
     for event in result.get_asset_materialization_events():
@@ -149,6 +217,30 @@ def run_job(
     return RunResult(result.run_id, result.success, tuple(problems), failed, metadata)
 
 
+@contextmanager
+def _interrupts_raised() -> Iterator[None]:
+    """Raise KeyboardInterrupt at the end of the block where an interrupt came within it, whatever the block made of it.
+
+    Dagster has handlers of its own while a run is at work, and forgets what they caught; what the kernel delivers is noted in a pipe besides.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no signal is delivered here
+        yield
+        return
+    heard, noted = os.pipe()
+    os.set_blocking(heard, False)
+    os.set_blocking(noted, False)
+    before = signal.set_wakeup_fd(noted, warn_on_full_buffer=False)
+    try:
+        yield
+        with suppress(BlockingIOError):
+            if {signal.SIGINT, signal.SIGTERM} & set(os.read(heard, 65_536)):
+                raise KeyboardInterrupt
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(heard)
+        os.close(noted)
+
+
 class _Listening(logging.Handler):
     def __init__(self, listen: Listener) -> None:
         super().__init__(logging.DEBUG)
@@ -157,6 +249,10 @@ class _Listening(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         meta = getattr(record, "dagster_meta", {})
         event = meta.get("dagster_event")
+        if event is not None and event.is_engine_event and str(event.message).startswith("Executing"):
+            steps = event.engine_event_data.metadata.get("step_keys")
+            if steps is not None:
+                self._listen("STEPS", "", str(len(ast.literal_eval(str(steps.value)))))
         kind = event.event_type_value if event is not None else "LOG"
         self._listen(kind, str(meta.get("step_key") or ""), str(meta.get("orig_message") or record.getMessage()))
 
@@ -164,7 +260,8 @@ class _Listening(logging.Handler):
 def _problem(event: dg.DagsterEvent) -> RunProblem:
     failure = event.step_failure_data
     error, told = failure.error, failure.user_failure_data
-    while error is not None and error.cause is not None:
+    # Dagster's own wrappings are left aside; what an error of ours was raised from is in its words already.
+    while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
         error = error.cause
     details = {name: getattr(value, "value", value) for name, value in told.metadata.items()} if told else {}
     message = error.message.strip() if error is not None else str(event.message)

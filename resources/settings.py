@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from config.load import PACKAGED_CONFIG_DIR, load_config
+from config.load import PACKAGED_CONFIG_DIR, has_yaml, load_config
 from config.schema import Config
 
 CONFIG_DIR_VARIABLE = "SWITCHYARD_CONFIG_DIR"
@@ -101,7 +101,7 @@ def resolve_config_dir(config_dir: str | None) -> Path:
     if config_dir is not None:
         return Path(config_dir)
     local = Path(DEFAULT_CONFIG_DIR)
-    return local if any(local.glob("*.yaml")) else PACKAGED_CONFIG_DIR
+    return local if has_yaml(local) else PACKAGED_CONFIG_DIR
 
 
 def settings_from_environment() -> Settings:

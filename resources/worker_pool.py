@@ -1,4 +1,4 @@
-"""A process pool that survives its workers, and the bounds a fit runs under: one thread, a time limit, a stopwatch.
+"""A process pool that survives its workers, and the bounds a fit runs under: one thread, a time limit, a stopwatch, its memory.
 
 Belongs here: processes, signals, thread settings, the wall clock. Does not: what a task computes.
 
@@ -8,7 +8,9 @@ crash or an overrun is laid at the door of the one task that caused it, and the 
 
 import multiprocessing
 import os
+import resource
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -88,6 +90,12 @@ def time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, previous)
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held since it began, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
 @contextmanager
@@ -193,12 +201,20 @@ class _Pool:
         try:
             kind, content = worker.pipe.recv()
         except (EOFError, ConnectionResetError):
-            worker.process.join()
-            if worker.held:
-                yield self._bury(worker, f"worker process died with exit code {worker.process.exitcode}", replace)
-            else:
-                self._count_startup_crash(worker)
+            told = None
+        except Exception as error:  # noqa: BLE001 - process boundary: what comes through the pipe may raise anything when it is put together again
+            told = f"worker process gave an answer that cannot be read: {type(error).__name__}: {error}"
+            worker.process.kill()
+        else:
+            yield from self._heard(worker, kind, content)
             return
+        worker.process.join()
+        if worker.held:
+            yield self._bury(worker, told or f"worker process died with exit code {worker.process.exitcode}", replace)
+        else:
+            self._count_startup_crash(worker)
+
+    def _heard(self, worker: _Worker, kind: str, content: Any) -> Iterator[TaskResult[Any, Any]]:
         if kind == "unprepared":
             raise WorkerError(f"a worker could not be prepared: {content}")
         if kind == "ready":
@@ -226,6 +242,7 @@ class _Pool:
 
 def _serve(pipe: Connection, prepare: Callable[..., Any], prepare_args: tuple[Any, ...], task: Callable[[Any, Any], Any]) -> None:
     """A worker's whole life. Ends when its parent closes the pipe, or is gone."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))  # for libraries not loaded yet; `single_threaded` for those that are
     with single_threaded():
@@ -241,7 +258,14 @@ def _serve(pipe: Connection, prepare: Callable[..., Any], prepare_args: tuple[An
             except EOFError:
                 return
             try:
-                answer = ("value", task(state, item))
-            except Exception as error:  # noqa: BLE001 - process boundary: becomes the item's error
-                answer = ("error", f"{type(error).__name__}: {error}")
-            pipe.send(answer)
+                pipe.send(("value", task(state, item)))
+            except Exception as error:  # noqa: BLE001 - process boundary: becomes the item's error, an answer that cannot be sent too
+                pipe.send(("error", f"{type(error).__name__}: {error}"))
+
+
+def _end_with_parent() -> None:
+    """End this process in the middle of its task when its parent is gone: nobody waits for the result, and the next run may be at the same work."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

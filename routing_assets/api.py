@@ -4,7 +4,6 @@ Belongs here: thin functions over the domain, with the arguments that a person a
 nothing that writes; the command and Dagster do that. Everything returned is a frozen value, and two calls share nothing.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from config.load import PACKAGED_CONFIG_DIR, load_config, validate_config
+from config.load import PACKAGED_CONFIG_DIR, has_yaml, load_config, validate_config
 from config.schema import Config
+from config.stored import read_stored
 from routing_assets.contracts import Candidates, Decisions
 from routing_assets.decisions import explain as explaining
 from routing_assets.decisions import policy
@@ -28,7 +28,6 @@ from training_assets.panel.data_hash import data_hash
 from training_assets.panel.panel import Bars, Panel
 
 CANDIDATES_FILE = "METRICS/routing_candidates.parquet"
-SETTINGS_FILE = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -205,10 +204,9 @@ def load_model(output_dir: Path | str, target: str, family: str, symbol: str | N
 
 def stored_config(output_dir: Path | str) -> Config:
     """The configuration of the last command that wrote into an output folder, the packaged one where there is no trace of any. Raises ConfigError."""
-    path = Path(output_dir) / SETTINGS_FILE
-    if not path.exists():
+    stored = read_stored(Path(output_dir))
+    if stored is None:
         return load_config()
-    stored = json.loads(path.read_text(encoding="utf-8"))
     local = Path("config")
-    named = stored.get("config_dir") or (local if any(local.glob("*.yaml")) else PACKAGED_CONFIG_DIR)
-    return load_config(Path(named), stored.get("overrides", []), json.loads(stored.get("values_json", "{}")))
+    named = stored.config_dir or (local if has_yaml(local) else PACKAGED_CONFIG_DIR)
+    return load_config(Path(named), stored.overrides, stored.values)

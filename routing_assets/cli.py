@@ -5,30 +5,21 @@ a traceback reaches a user only with `--debug`.
 """
 
 import argparse
+import logging
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
 
-import orjson
-
-from config.load import ConfigError
-from resources.artifact_store import ArtifactError
-from resources.market_data.records import DataError
-from resources.output_lock import OutputError
+from resources.instance import StorageError
 from routing_assets.command.commands import CommandResult, plan, predict, run, train, ui, validate
 from routing_assets.command.inspection import diff_plans, explain_pair, what_if_settings
-from routing_assets.command.options import build_parser
-from routing_assets.command.pipeline import RunError, UsageError
+from routing_assets.command.options import WrongWordsError, parse_words
+from routing_assets.command.pipeline import RunError
+from routing_assets.command.printing import print_document, print_error, print_problem, print_text
 from routing_assets.command.pruning import prune
+from routing_assets.command.refusals import REFUSALS
 from routing_assets.command.setup_commands import completion, init
-from routing_assets.decisions.plan_documents import PlanError
-from routing_assets.evidence.candidates_table import CandidatesError
-from training_assets.model_store import ModelError
-from training_assets.panel.build import PanelError
-from training_assets.panel.targets.base import TargetError
-from training_assets.plan_reader import TrainingPlanError
-from training_assets.splits import SplitError
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], CommandResult]] = {
     "run": run,
@@ -45,51 +36,48 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], CommandResult]] = {
     "completion": completion,
 }
 DONE, FAILED, REFUSED = 0, 1, 2
-_REFUSALS = (
-    UsageError,
-    ConfigError,
-    DataError,
-    PanelError,
-    TargetError,
-    SplitError,
-    PlanError,
-    TrainingPlanError,
-    CandidatesError,
-    ModelError,
-    ArtifactError,
-    OutputError,
-)
+MAX_PROBLEMS = 20
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
-    arguments = build_parser().parse_args(argv)
+    """Run one command; returns the exit status, or ends the process where the words make no command, as argparse does."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        arguments = parse_words(words)
+    except WrongWordsError as error:
+        raise SystemExit(_refuse(error.program, REFUSED, str(error), as_json="--json" in words)) from None
     if not arguments.debug:
         warnings.simplefilter("ignore")
+        # Without any handler Python prints the warnings of libraries (a database that is asked again, say) on standard error.
+        logging.getLogger().addHandler(logging.NullHandler())
     try:
         result = COMMANDS[arguments.command](arguments)
-    except _REFUSALS as error:
-        return _refuse(arguments, REFUSED, str(error), traceback.format_exc())
+        print_document(result.document) if arguments.json else print_text(result.text)
+    except REFUSALS as error:
+        return _refuse_command(arguments, REFUSED, str(error), traceback.format_exc())
     except RunError as error:
-        return _refuse(arguments, FAILED, str(error), error.traceback or traceback.format_exc())
+        return _refuse_command(arguments, FAILED, str(error), error.traceback or traceback.format_exc())
+    except StorageError as error:
+        return _refuse_command(arguments, FAILED, str(error), traceback.format_exc())
     except KeyboardInterrupt:
-        return _refuse(arguments, FAILED, "interrupted; what was finished is saved, and the same command goes on from there", "")
+        return _refuse_command(arguments, FAILED, "interrupted; what was finished is saved, and the same command goes on from there", "")
     except Exception as error:  # noqa: BLE001 - the process boundary: a fault of ours becomes one line and a status
-        return _refuse(arguments, FAILED, f"{type(error).__name__}: {error}; --debug shows where", traceback.format_exc())
-    sys.stdout.write(orjson.dumps(result.document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode() + "\n" if arguments.json else result.text)
-    for line in result.problems[:20]:
-        sys.stderr.write(f"not done: {line}\n")
-    if len(result.problems) > 20:
-        sys.stderr.write(f"not done: and {len(result.problems) - 20} more\n")
+        return _refuse_command(arguments, FAILED, f"{type(error).__name__}: {error}; --debug shows where", traceback.format_exc())
+    for line in result.problems[:MAX_PROBLEMS]:
+        print_problem(line)
+    if len(result.problems) > MAX_PROBLEMS:
+        print_problem(f"and {len(result.problems) - MAX_PROBLEMS} more")
     return result.status
 
 
-def _refuse(arguments: argparse.Namespace, status: int, message: str, trace: str) -> int:
-    if arguments.json:
-        sys.stdout.write(orjson.dumps({"status": status, "error": message}).decode() + "\n")
-    sys.stderr.write(f"switchyard {arguments.command}: {message}\n")
-    if arguments.debug and trace:
-        sys.stderr.write(trace)
+def _refuse_command(arguments: argparse.Namespace, status: int, message: str, trace: str) -> int:
+    return _refuse(f"switchyard {arguments.command}", status, message, as_json=arguments.json, trace=trace if arguments.debug else "")
+
+
+def _refuse(program: str, status: int, message: str, *, as_json: bool, trace: str = "") -> int:
+    if as_json:
+        print_document({"status": status, "error": message}, indented=False)
+    print_error(f"{program}: {message}\n{trace}")
     return status
 
 

@@ -7,6 +7,7 @@ and the command carry a plan on to training.
 import dagster as dg
 
 PLANNED = (
+    "market_files",
     "market_bars",
     "panel",
     "target_ranking",

@@ -8,13 +8,15 @@ import pandas as pd
 
 from resources.artifact_store import content_version
 from resources.files import write_atomically
+from resources.metadata import column_schema
 from resources.settings import Settings
+from resources.worker_pool import peak_memory_bytes
 from routing_assets.assets import CANDIDATES_PATH, ROUTING_PLAN_PATH, routing_plan
 from routing_assets.decisions.plan_documents import read_routing_plan
 from routing_assets.evidence.candidates_table import read_candidates
 from routing_assets.report.html_page import report_html
 from routing_assets.report.markdown_page import report_markdown
-from routing_assets.report.report import build_report, report_bytes
+from routing_assets.report.report import REPORT_COLUMNS, build_report, report_bytes
 from training_assets.assets import CODE_VERSION, OWNERS
 from training_assets.panel.panel import Panel
 
@@ -36,9 +38,9 @@ def routing_report(
         None if model_leaderboard.empty else model_leaderboard,
         settings.load(),
     )
-    place = settings.output / REPORT_PATH
+    place, text = settings.output / REPORT_PATH, report_markdown(report)
     write_atomically(place.with_suffix(".parquet"), report_bytes(report))
-    write_atomically(place.with_suffix(".md"), report_markdown(report))
+    write_atomically(place.with_suffix(".md"), text)
     write_atomically(place.with_suffix(".html"), report_html(report))
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_version(report.table)),
@@ -46,6 +48,9 @@ def routing_report(
             "dagster/row_count": len(report.table),
             "n_models": len(model_leaderboard),
             "verdicts": dg.MetadataValue.md("\n".join(f"- {verdict}" for verdict in report.verdicts)),
-            "page": dg.MetadataValue.path(str(place.with_suffix(".html"))),
+            "report": dg.MetadataValue.md(text),
+            "page": dg.MetadataValue.path(str(place.with_suffix(".html").resolve())),
+            "peak_memory_bytes": peak_memory_bytes(),
+            **column_schema(report.table, REPORT_COLUMNS),
         },
     )

@@ -10,6 +10,7 @@ from resources.market_data.records import DataError
 from resources.market_data.sources import list_market_files
 from resources.settings import Settings
 from training_assets.market_changes import market_changes
+from training_assets.partitions import DATA_VERSION_TAG
 
 
 @dg.sensor(
@@ -32,4 +33,6 @@ def new_market_data_sensor(context: dg.SensorEvaluationContext, settings: Settin
         return dg.SensorResult(skip_reason=f"{changes.describe()}; waiting until a second look sees the same", cursor=cursor)
     context.log.info(f"{len(files)} files: {changes.describe()}; asking for a new plan")
     tags = {"switchyard/market_data": changes.batch_key, "switchyard/why": changes.describe()}
-    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"data:{changes.batch_key}", tags=tags)], cursor=cursor)
+    observed = dg.AssetObservation("market_files", tags={DATA_VERSION_TAG: changes.cursor.version}, metadata={"n_files": len(files), "why": changes.describe()})
+    request = dg.RunRequest(run_key=f"data:{changes.batch_key}", tags=tags)
+    return dg.SensorResult(run_requests=[request], cursor=cursor, asset_events=[observed])

@@ -1,6 +1,7 @@
 """Real model families too small to be worth their names, and some that misbehave on purpose."""
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Sequence
@@ -52,6 +53,10 @@ def burst(request: FitRequest) -> OneWeight:
     raise ZeroDivisionError("burst in a library")
 
 
+def leave(request: FitRequest) -> OneWeight:
+    raise SystemExit(7)
+
+
 def die(request: FitRequest) -> OneWeight:
     os._exit(9)
 
@@ -65,9 +70,34 @@ def die_on_the_first_fit(folder: Path, request: FitRequest) -> OneWeight:
     return fit_one_weight(request)
 
 
+def starve_on_the_first_fit(folder: Path, request: FitRequest) -> OneWeight:
+    """Asks for more memory than its process may have the first time that any fit is asked for; the folder remembers."""
+    try:
+        (folder / "starved").touch(exist_ok=False)
+    except FileExistsError:
+        return fit_one_weight(request)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    held_bytes = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held_bytes + 256_000_000, hard))
+    try:
+        return OneWeight(float(np.ones(500_000_000).sum()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
 def sleep(request: FitRequest) -> OneWeight:
     time.sleep(30)
     return OneWeight(0.0)
+
+
+def fit_slowly(request: FitRequest) -> OneWeight:
+    time.sleep(0.3)
+    return fit_one_weight(request)
+
+
+def fit_many_slowly(requests: Sequence[FitRequest]) -> list[OneWeight]:
+    time.sleep(0.5)
+    return fit_many_weights(requests)
 
 
 def tiny(name: str, fit: Any, cheap: bool = True, stage: Stage = Stage.CPU, fit_many: Any = None) -> Family:
@@ -93,7 +123,10 @@ TINY_FAMILIES = {
         tiny("Refusing", refuse),
         tiny("Bursting", burst),
         tiny("Deadly", die),
+        tiny("Leaving", leave),
         tiny("Sleeping", sleep),
+        tiny("Slow", fit_slowly),
+        tiny("SlowStacked", fit_slowly, stage=Stage.GPU, fit_many=fit_many_slowly),
         tiny("Stacked", fit_one_weight, stage=Stage.GPU, fit_many=fit_many_weights),
         tiny("StackBurst", fit_one_weight, stage=Stage.GPU, fit_many=burst),
     )

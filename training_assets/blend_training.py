@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from config.sections.base import TaskType
 from resources.worker_pool import measured
+from training_assets.blend_bases import local_part_of
 from training_assets.contracts import Interval, Route, TrainingJob
 from training_assets.ensemble import (
     BLEND,
@@ -40,13 +41,14 @@ from training_assets.fitting import (
     interval_of,
     job_key,
     make_card,
-    oos_rows,
+    model_id_of,
+    oos_columns_of,
     prepare_job,
     refusal,
 )
 from training_assets.guarded import guarded
 from training_assets.local_prior import LOCAL_PRIOR_ROWS, OF_FINAL_FIT, OF_SCORED_FIT
-from training_assets.model_store import ModelError, model_folder, verified_card, write_model
+from training_assets.model_store import ModelError, OosPredictions, model_folder, verified_card, write_model
 from training_assets.outcomes import FamilyFailure, JobOutcome, TrainedModel, trained_model
 from training_assets.pooled_side import PooledSide, read_pooled_side
 from training_assets.samples import JobRows, Mask
@@ -80,41 +82,49 @@ def train_blend(context: TrainingContext, job: TrainingJob, families: Sequence[s
 
 
 def _train_one(context: TrainingContext, prepared: PreparedJob, name: str) -> TrainedModel:
-    family = context.families.get(name)
-    if family is None:
+    base = context.families.get(name)
+    if base is None:
         raise FitError(f"no family is called {name}; the registry has {', '.join(context.families)}")
-    if (refused := refusal(family, prepared)) is not None:
+    local = local_part_of(base)
+    if (refused := refusal(local, prepared)) is not None:
         raise FitError(refused)
-    prepared = inputs_of(context, prepared, family)
-    side = read_pooled_side(context, prepared, family)
-    key = job_key(context, prepared, family, {"blend": side.card.content_key})
+    prepared = inputs_of(context, prepared, local)
+    side = read_pooled_side(context, prepared, base)
+    key = job_key(context, prepared, local, {"blend": [side.card.content_key, base.name, local.name]})
     found = cached_model(context, prepared.job, blend_folder_name(name), key)
-    return found if found is not None else _fit_and_save(context, prepared, family, side, key)
+    return found if found is not None else _fit_and_save(context, prepared, local, side, key)
 
 
-def _fit_and_save(context: TrainingContext, prepared: PreparedJob, family: Family, side: PooledSide, key: str) -> TrainedModel:
+def _fit_and_save(context: TrainingContext, prepared: PreparedJob, local: Family, side: PooledSide, key: str) -> TrainedModel:
     with measured() as watch:
         known = _where_pooled_is_known(prepared, side)
-        scored = _BlendFits(context, prepared.rows, known, family, side, side.prior_rows(OF_SCORED_FIT)).scored()
-        model, fitted = _BlendFits(context, prepared.rows, known, family, side, side.prior_rows(OF_FINAL_FIT)).final(scored.choice)
-    folder_name = blend_folder_name(family.name)
+        scored = _BlendFits(context, prepared.rows, known, local, side, side.prior_rows(OF_SCORED_FIT)).scored()
+        model, fitted = _BlendFits(context, prepared.rows, known, local, side, side.prior_rows(OF_FINAL_FIT)).final(scored.choice)
+    folder_name = blend_folder_name(side.card.family)
     card = make_card(
         context,
         prepared,
-        family,
+        local,
         name=BLEND,
         route=Route.BOTH,
         key=key,
         features=model.features,
         fitted=fitted,
-        metrics=_metrics(context, prepared, family, scored),
+        metrics=_metrics(context, prepared, side.card.family, scored),
         seconds=watch.seconds,
-        details={"fit": model.fit_details, "base_family": family.name, "strength": model.strength, "pooled_model_id": side.card.model_id},
+        details={
+            "fit": model.fit_details,
+            "base_family": model.base_family,
+            "local_family": model.local_family,
+            "strength": model.strength,
+            "pooled_model_id": side.card.model_id,
+        },
     )
-    card = replace(card, model_id=f"{card.job_id}:{folder_name}:{key[:12]}")
+    versions = {**side.card.library_versions, **card.library_versions}
+    card = replace(card, model_id=model_id_of(prepared.job, folder_name, key), library_versions=versions)
     folder = model_folder(context.models_root, card.target, card.symbol, folder_name)
-    oos = oos_rows(prepared, [scored.rows], [scored.blend])
-    return trained_model(write_model(folder, model, card, oos, context.panel), str(folder), cached=False)
+    oos = OosPredictions(oos_columns_of(context, prepared, [scored.rows]), scored.blend)
+    return trained_model(write_model(folder, model, card, oos), str(folder), cached=False)
 
 
 def _where_pooled_is_known(prepared: PreparedJob, side: PooledSide) -> PreparedJob:
@@ -139,7 +149,7 @@ class _BlendFits:
 
     `all_rows` : the job's rows with all their labels, which fix the out-of-sample part, so that it is that of the pair's plain models too.
     `prepared` : the job with labels only where the pooled model has an out-of-sample prediction.
-    `prior_rows` : the panel's prior on local parts, from rows that these fits may know.
+    `family` : that of the local part. `prior_rows` : the panel's prior on local parts, from rows that these fits may know.
     """
 
     context: TrainingContext
@@ -173,7 +183,7 @@ class _BlendFits:
         }
         with_offset = adds_to_offset(self.family, self._task_type)
         features = self.prepared.features
-        parts = (self.side.model, local, self.family.name, with_offset)
+        parts = (self.side.model, local, self.side.card.family, self.family.name, with_offset)
         return BlendModel(*parts, choice.strength, self._task_type, self.side.card.features, features, details), window.both
 
     @property
@@ -182,7 +192,7 @@ class _BlendFits:
 
     @property
     def _where(self) -> str:
-        return f"{self.prepared.where} {blend_folder_name(self.family.name)}"
+        return f"{self.prepared.where} {blend_folder_name(self.side.card.family)}"
 
     @property
     def _offset(self) -> NDArray[np.float32] | None:
@@ -231,12 +241,12 @@ class _BlendFits:
         return choose_strength(tested, config.scoring.shrinkage_grid, self._task_type, self._default_strength)
 
 
-def _metrics(context: TrainingContext, prepared: PreparedJob, family: Family, scored: _Scored) -> tuple[Interval, ...]:
-    """Scores of the blend, of its pooled part, and of the symbol's own model of the family where there is one, on the same rows."""
+def _metrics(context: TrainingContext, prepared: PreparedJob, base_family: str, scored: _Scored) -> tuple[Interval, ...]:
+    """Scores of the blend, of its pooled part, and of the symbol's own model of the pooled family where there is one, on the same rows."""
     blend = interval_of(context, prepared, scored.rows, scored.blend)
     pooled = interval_of(context, prepared, scored.rows, scored.pooled)
     metrics = (blend, replace(pooled, metric=POOLED_PART_METRIC + pooled.metric))
-    local_folder = model_folder(context.models_root, prepared.job.target, prepared.job.symbol, family.name)
+    local_folder = model_folder(context.models_root, prepared.job.target, prepared.job.symbol, base_family)
     try:
         local = verified_card(local_folder).oos_metrics[-1]
     except ModelError:

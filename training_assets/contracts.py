@@ -23,6 +23,14 @@ class Route(StrEnum):
     BLOCKED = "ROUTE_BLOCKED"
 
 
+def route_name(name: str) -> str:
+    """A route as it is spelled in plans, from `ROUTE_BOTH`, `both` or `BOTH`. Raises ValueError that lists the routes for another name."""
+    full = f"ROUTE_{name.upper().removeprefix('ROUTE_')}"
+    if full not in set(Route):
+        raise ValueError(f"'{name}' is no route; use some of {', '.join(route.removeprefix('ROUTE_') for route in Route)}")
+    return full
+
+
 class TrainingType(StrEnum):
     """Whether a job pools symbols or fits one."""
 

@@ -5,8 +5,9 @@ Belongs here: the blend as a model, and the choice of its strength. Does not: wh
 
 In raw scores (value, log odds, log probabilities):  blend = pooled + strength * (local - pooled).  Where the family can add to an offset, the
 local model is fitted on top of the pooled raw score, so that `local - pooled` is what it learned of the residual, shrunk to nothing by its own
-regularisation; elsewhere it is a plain local model and the blend a weighted mean (for classes a geometric one). Strength zero is the pooled model
-itself: pooled is the prior, and local has to earn its say (Montero-Manso & Hyndman 2021).
+regularisation; elsewhere it is a plain local model and the blend a weighted mean (for classes a geometric one). The local part is of the pooled
+one's family, or of another where that is a net (`training_assets.blend_bases`). Strength zero is the pooled model itself: pooled is the
+prior, and local has to earn its say (Montero-Manso & Hyndman 2021).
 """
 
 import math
@@ -113,12 +114,14 @@ def _row_losses(predictions: NDArray[np.float32], labels: NDArray[np.float32], t
 class BlendModel:
     """A pooled and a local model with the strength between them; a `FittedModel` that needs nothing outside its own folder.
 
-    `pooled_features`, `local_features` : the columns each part reads, in order; a sample carries them all.
+    `base_family`, `local_family` : names of the families of the pooled and of the local part. `pooled_features`, `local_features` : the columns
+    each part reads, in order; a sample carries them all.
     """
 
     pooled: FittedModel
     local: FittedModel
     base_family: str
+    local_family: str
     with_offset: bool
     strength: float
     task_type: TaskType
@@ -149,6 +152,7 @@ class BlendModel:
             part.save(folder / name)
         document = {
             "base_family": self.base_family,
+            "local_family": self.local_family,
             "with_offset": self.with_offset,
             "strength": self.strength,
             "task_type": self.task_type,
@@ -162,11 +166,12 @@ class BlendModel:
 def load_blend(folder: Path, find: Callable[[str], Family]) -> BlendModel:
     """Read a blend back; `find` gives the family of its parts by name."""
     document: Mapping[str, Any] = orjson.loads((folder / BLEND_FILE).read_bytes())
-    family = find(document["base_family"])
+    base, local = find(document["base_family"]), find(document["local_family"])
     return BlendModel(
-        pooled=family.load(folder / POOLED_FOLDER),
-        local=family.load(folder / LOCAL_FOLDER),
-        base_family=family.name,
+        pooled=base.load(folder / POOLED_FOLDER),
+        local=local.load(folder / LOCAL_FOLDER),
+        base_family=base.name,
+        local_family=local.name,
         with_offset=document["with_offset"],
         strength=float(document["strength"]),
         task_type=TaskType(document["task_type"]),

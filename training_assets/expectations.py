@@ -118,6 +118,7 @@ def run_suite(name: str, frame: pd.DataFrame, suite: Sequence[Expected], id_colu
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=held))
     form: dict[str, Any] = {"result_format": "SUMMARY", "unexpected_index_column_names": list(id_columns)} if id_columns else {"result_format": "SUMMARY"}
     result = definition.run(batch_parameters={"dataframe": frame}, result_format=form)
+    context.delete_datasource(name)  # the library keeps its last context, and with it every row of the frame
     outcomes = tuple(_outcome(item) for item in result.results)
     return QualityReport(name, bool(result.success), outcomes, {key: float(value) for key, value in result.statistics.items() if value is not None}, result)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from config.schema import Config
@@ -17,12 +18,14 @@ from training_assets.content_key import content_key, library_versions, rows_dige
 from training_assets.contracts import RELATED_TARGETS, Interval, ModelCard, Route, TrainingJob, TrainingType
 from training_assets.families.base import Family, FitError, FitRequest
 from training_assets.metrics import score_predictions
-from training_assets.model_store import ModelError, OosPredictions, model_folder, verified_card
+from training_assets.model_store import ModelError, model_folder, oos_columns, verified_card
 from training_assets.outcomes import FamilyFailure, TrainedModel, trained_model
 from training_assets.panel.panel import Panel, TargetInfo
 from training_assets.related_labels import RelatedLabels, gather_related
 from training_assets.samples import JobRows, Mask, gather_rows
 from training_assets.windows import FitWindow, purge_codes
+
+EXPERIMENTAL_MARK = "experimental:"
 
 
 @dataclass(frozen=True)
@@ -185,12 +188,12 @@ def interval_of(context: TrainingContext, prepared: PreparedJob, rows: Mask, pre
     )
 
 
-def oos_rows(prepared: PreparedJob, masks: Sequence[Mask], predictions: Sequence[NDArray[np.float32]]) -> OosPredictions:
-    """Join the predictions of several out-of-sample parts, numbered in their order."""
+def oos_columns_of(context: TrainingContext, prepared: PreparedJob, masks: Sequence[Mask]) -> dict[str, pa.Array]:
+    """Join the rows of several out-of-sample parts, numbered in their order."""
     data = prepared.rows
     positions = np.concatenate([np.flatnonzero(mask) for mask in masks])
     folds = np.repeat(np.arange(len(masks), dtype=np.int32), [int(mask.sum()) for mask in masks])
-    return OosPredictions(data.time_codes[positions], data.symbol_codes[positions], folds, data.y[positions], np.concatenate(list(predictions)))
+    return oos_columns(context.panel, prepared.job.target, data.time_codes[positions], data.symbol_codes[positions], folds, data.y[positions])
 
 
 def make_card(
@@ -211,7 +214,7 @@ def make_card(
     further = {} if prepared.related is None else {RELATED_TARGETS: prepared.related.names}
     job, info, times = prepared.job, prepared.info, prepared.rows.time_codes[fitted]
     return ModelCard(
-        model_id=f"{job.job_id}:{name}:{key[:12]}",
+        model_id=model_id_of(job, name, key),
         job_id=job.job_id,
         plan_id=context.plan_id,
         target=job.target,
@@ -239,6 +242,12 @@ def make_card(
         content_key=key,
         details={**details, **further},
     )
+
+
+def model_id_of(job: TrainingJob, folder_name: str, key: str) -> str:
+    """A model's name; that of an experimental one says so."""
+    mark = EXPERIMENTAL_MARK if is_experimental(job) else ""
+    return f"{mark}{job.job_id}:{folder_name}:{key[:12]}"
 
 
 def _iso(panel: Panel, time_code: int) -> str:

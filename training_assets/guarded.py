@@ -39,5 +39,5 @@ def guarded(action: Callable[[], Answer], limit_seconds: float) -> Answer | str:
             return action()
     except (FitError, TimeLimitError) as error:
         return str(error)
-    except Exception as error:  # noqa: BLE001 - boundary to a family's library, which may raise anything: recorded for the pair, the rest go on
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - boundary to a family's library, which may raise anything: recorded for the pair, the rest go on
         return f"{type(error).__name__}: {' '.join(str(error).split())}"

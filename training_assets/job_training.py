@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from config.schema import Config
+from resources.devices import peak_memory
 from resources.worker_pool import measured
+from training_assets.blend_bases import blend_bases, local_part_of
 from training_assets.contracts import NEEDS_CROSS_FIT, TrainingJob
 from training_assets.families.base import Family, FitError, FitRequest, FittedModel
 from training_assets.fitting import (
@@ -26,27 +28,36 @@ from training_assets.fitting import (
     is_experimental,
     job_key,
     make_card,
-    oos_rows,
+    oos_columns_of,
     prepare_job,
     refusal,
 )
 from training_assets.guarded import guarded, guarded_fits
 from training_assets.local_prior import LOCAL_PRIOR_ROWS, OF_FINAL_FIT, OF_SCORED_FIT, local_prior_rows
-from training_assets.model_store import model_folder, write_model
+from training_assets.model_store import OosPredictions, model_folder, write_model
 from training_assets.outcomes import FamilyFailure, JobOutcome, TrainedModel, trained_model
 from training_assets.samples import Mask
-from training_assets.windows import FitWindow, cross_fit_folds, fit_window, oos_fold, optional_part, scored_part
+from training_assets.windows import FitWindow, JobCuts, cross_fit_folds, job_cuts, optional_part
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What all families of a job that read the same columns share: the cuts, and which rows the plain models are scored on."""
+
+    cuts: JobCuts
+    scored_columns: Mapping[str, pa.Array]
 
 
 @dataclass
 class _Progress:
-    """What a job of the batch has come to so far."""
+    """What a job of the batch has come to so far; `shared` by the columns that a family reads."""
 
     job: TrainingJob
     prepared: PreparedJob | None
     error: str | None
     models: list[TrainedModel] = field(default_factory=list)
     failures: list[FamilyFailure] = field(default_factory=list)
+    shared: dict[tuple[str, ...], _Shared] = field(default_factory=dict)
     seconds: float = 0.0
 
     def outcome(self) -> JobOutcome:
@@ -64,8 +75,11 @@ class _ModelWork:
     parts: list[tuple[FitWindow, Mask]]  # (rows of the fit, rows it is scored on), the scored part last
     final: FitWindow
     crossed: bool
+    scored_columns: Mapping[str, pa.Array]
+    told: dict[str, Any] = field(default_factory=dict)
     predictions: list[NDArray[np.float32]] = field(default_factory=list)
     seconds: float = 0.0
+    peak_bytes: int | None = None
     error: str | None = None
 
 
@@ -100,12 +114,6 @@ def families_to_train(known: Mapping[str, Family], job: TrainingJob, names: Sequ
     return tuple(name for name in names if not is_experimental(job) or name not in known or known[name].cheap)
 
 
-def blend_bases(config: Config, names: Sequence[str]) -> tuple[str, ...]:
-    """The families, of those a job trains, that blends are made of."""
-    wanted = {name.casefold() for name in config.training.blend_families}
-    return tuple(name for name in names if name.casefold() in wanted) or tuple(names[:1])
-
-
 def _started(context: TrainingContext, job: TrainingJob) -> _Progress:
     with measured() as watch:
         try:
@@ -122,7 +130,7 @@ def _train_family(context: TrainingContext, family: Family, members: Sequence[_P
     for part in range(n_parts):
         live = [work for work in works if work.error is None and part < len(work.parts)]
         for work, model in _fitted(context, family, live, [work.parts[part][0] for work in live]):
-            _predict_part(context, work, model, work.parts[part][1])
+            _predict_part(context, family, work, model, work.parts[part][1])
     live = [work for work in works if work.error is None]
     for work, model in _fitted(context, family, live, [work.final for work in live]):
         work.progress.models.append(_save(context, family, work, model))
@@ -153,36 +161,51 @@ def _begin(context: TrainingContext, family: Family, progress: _Progress) -> _Mo
 
 
 def _cut(context: TrainingContext, family: Family, progress: _Progress, prepared: PreparedJob) -> _ModelWork:
-    config, rows, horizon = context.config, prepared.rows, prepared.info.horizon_bars
+    config, rows = context.config, prepared.rows
     where = f"{prepared.where} {family.name}"
-    scored = oos_fold(rows, context.panel.holdout_start_code, config.training.oos_fraction, horizon, config.splits, where)
-    parts = [scored_part(rows, scored, config.splits, where)]
-    crossed = prepared.pooled and bool(progress.job.metadata.get(NEEDS_CROSS_FIT)) and family.name in blend_bases(config, progress.job.model_families)
+    if prepared.features not in progress.shared:
+        progress.shared[prepared.features] = _share(context, prepared, where)
+    shared = progress.shared[prepared.features]
+    cuts, columns, parts = shared.cuts, shared.scored_columns, [shared.cuts.scored]
+    bases = blend_bases(context.families, config.training.blend_families, progress.job.model_families)
+    crossed = prepared.pooled and bool(progress.job.metadata.get(NEEDS_CROSS_FIT)) and family.name in bases
     if crossed:
-        blocks = cross_fit_folds(context.panel, scored, config.training.blend_folds, config.splits)
+        blocks = cross_fit_folds(context.panel, cuts.fold, config.training.blend_folds, config.splits)
         parts = [*(part for block in blocks if (part := optional_part(rows, block, config.splits, where)) is not None), *parts]
+        columns = oos_columns_of(context, prepared, [mask for _, mask in parts])
     key = job_key(context, prepared, family, {"crossed": crossed})
-    return _ModelWork(progress, prepared, key, parts, fit_window(rows, rows.usable, config.splits, where), crossed)
+    return _ModelWork(progress, prepared, key, parts, cuts.final, crossed, columns)
 
 
-def _predict_part(context: TrainingContext, work: _ModelWork, model: FittedModel, rows: Mask) -> None:
+def _share(context: TrainingContext, prepared: PreparedJob, where: str) -> _Shared:
+    config, panel = context.config, context.panel
+    cuts = job_cuts(prepared.rows, panel.holdout_start_code, config.training.oos_fraction, prepared.info.horizon_bars, config.splits, where)
+    return _Shared(cuts, oos_columns_of(context, prepared, [cuts.scored[1]]))
+
+
+def _predict_part(context: TrainingContext, family: Family, work: _ModelWork, model: FittedModel, rows: Mask) -> None:
     sample = work.prepared.rows.sample(rows)
     predictions = guarded(lambda: model.predict(sample), context.config.training.fit_timeout_seconds)
     if isinstance(predictions, str):
         work.error = predictions
     else:
         work.predictions.append(predictions)
+        if (tell := family.told_out_of_sample) is not None and rows is work.parts[-1][1]:
+            told = guarded(lambda: tell(model, sample), context.config.training.fit_timeout_seconds)
+            work.told = {"error": told} if isinstance(told, str) else told
 
 
 def _fitted(context: TrainingContext, family: Family, works: list[_ModelWork], windows: list[FitWindow]) -> list[tuple[_ModelWork, FittedModel]]:
     """Fit one window of each work; those that fail carry the error and are left out."""
     requests: list[FitRequest] = [fit_request(context, work.prepared, family, window) for work, window in zip(works, windows, strict=True)]
-    with measured() as watch:
+    with measured() as watch, peak_memory(context.device) as peak:
         stacked = all(not work.prepared.pooled for work in works)
         answers = guarded_fits(family, requests, context.config.training.fit_timeout_seconds, stacked)
     done = []
     for work, answer in zip(works, answers, strict=True):
         work.seconds += watch.seconds / len(works)
+        # Of all that were fitted together: a stack fits on the device as a whole or not at all.
+        work.peak_bytes = max(filter(None, (work.peak_bytes, peak.n_bytes)), default=None)
         if isinstance(answer, str):
             work.error = answer
         else:
@@ -192,10 +215,12 @@ def _fitted(context: TrainingContext, family: Family, works: list[_ModelWork], w
 
 def _save(context: TrainingContext, family: Family, work: _ModelWork, model: FittedModel) -> TrainedModel:
     prepared, job = work.prepared, work.progress.job
-    oos = oos_rows(prepared, [mask for _, mask in work.parts], work.predictions)
+    oos = OosPredictions(work.scored_columns, np.concatenate(work.predictions))
     metric = interval_of(context, prepared, work.parts[-1][1], work.predictions[-1])
-    details: dict[str, Any] = {"fit": model.fit_details}
-    if work.crossed and family.residual_settings is not None:
+    details: dict[str, Any] = {"fit": model.fit_details, **({"out_of_sample": work.told} if work.told else {})}
+    if work.peak_bytes is not None:
+        details["device_peak_bytes"] = work.peak_bytes
+    if work.crossed and local_part_of(family).residual_settings is not None:
         details[LOCAL_PRIOR_ROWS] = _local_priors(work)
     card = make_card(
         context,
@@ -210,7 +235,7 @@ def _save(context: TrainingContext, family: Family, work: _ModelWork, model: Fit
         details=details,
     )
     folder = model_folder(context.models_root, job.target, job.symbol, family.name)
-    return trained_model(write_model(folder, model, card, oos, context.panel), str(folder), cached=False)
+    return trained_model(write_model(folder, model, card, oos), str(folder), cached=False)
 
 
 def _local_priors(work: _ModelWork) -> dict[str, float | None]:

@@ -56,12 +56,3 @@ def leaderboard_frame(cards: Sequence[ModelCard]) -> pd.DataFrame:
         rows.append((card.target, card.symbol, str(card.route), card.family, *numbers, card.n_rows, card.experimental, card.device, card.model_id))
     frame = pd.DataFrame(rows, columns=list(LEADERBOARD_COLUMNS)).astype({"score": float, "ci_low": float, "ci_high": float})
     return frame.sort_values(["target", "score", "model_id"], ascending=[True, False, True], na_position="last", kind="stable").reset_index(drop=True)
-
-
-def leaderboard_markdown(frame: pd.DataFrame, limit: int = 50) -> str:
-    """The first rows as a Markdown table; symbols of pooled models read `pooled`."""
-    lines = ["| target | symbol | family | metric | score | interval |", "| --- | --- | --- | --- | ---: | --- |"]
-    for row in frame.head(limit).itertuples():
-        symbol = row.symbol if isinstance(row.symbol, str) else "pooled"
-        lines.append(f"| {row.target} | {symbol} | {row.family} | {row.metric} | {row.score:.4f} | {row.ci_low:.4f} to {row.ci_high:.4f} |")
-    return "\n".join(lines)

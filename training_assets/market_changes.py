@@ -30,6 +30,11 @@ class MarketCursor:
     seen: Mapping[str, Stamp]
     n_batches: int = 0
 
+    @property
+    def version(self) -> str:
+        """Of the files that the batch held."""
+        return files_version({path: taken.digest for path, taken in self.done.items()})
+
     def text(self) -> str:
         done = {path: [*taken.stamp, taken.digest] for path, taken in self.done.items()}
         return json.dumps({"done": done, "seen": self.seen, "n_batches": self.n_batches}, sort_keys=True)
@@ -111,11 +116,15 @@ def parse_cursor(cursor: str | None) -> MarketCursor:
         return MarketCursor({}, {})
 
 
+def files_version(digests: Mapping[str, str]) -> str:
+    """16 hexadecimal digits of what some files hold, by path and digest."""
+    return hashlib.sha256(json.dumps(dict(digests), sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _as_batch(changes: MarketChanges, done: Mapping[str, Taken]) -> MarketChanges:
     """The settled changes as one batch, its key made of its number and of every file's content."""
-    content = json.dumps({path: taken.digest for path, taken in done.items()}, sort_keys=True)
     number = changes.cursor.n_batches
-    key = f"{number}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    key = f"{number}-{files_version({path: taken.digest for path, taken in done.items()})}"
     return replace(changes, batch_key=key, cursor=MarketCursor(done, changes.cursor.seen, number + changes.any))
 
 

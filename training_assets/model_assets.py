@@ -7,8 +7,10 @@ Events are yielded one a partition with data version and provenance, since a ran
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -18,15 +20,20 @@ from pydantic import Field
 from config.schema import Config
 from config.sections.resources import ResourcesConfig
 from resources.artifact_store import content_version, read_value
+from resources.files import encode_name
 from resources.gpu import GpuResource
+from resources.metadata import picture
+from resources.output_lock import held_for_run
+from resources.remote_store import remote_store
 from resources.settings import Settings
 from training_assets.assets import CODE_VERSION, OWNERS, PANEL_PATH, fresh_for, pair_plan, target_plan
 from training_assets.contracts import Stage, TrainingPlan, TrainingType
+from training_assets.loss_curves import loss_curves, loss_curves_svg
 from training_assets.outcomes import JobOutcome
 from training_assets.panel.panel import Panel
-from training_assets.partitions import DATA_VERSION_TAG
-from training_assets.plan_reader import PlanSlice, plan_slices, read_master_plan
-from training_assets.stage_work import failure_line, first_score, score_table, stage_work
+from training_assets.plan_reader import plan_slices, read_master_plan
+from training_assets.stage_work import chosen_keys, failure_line, first_score, progress_line, score_table, stage_work
+from training_assets.stale_partitions import changed_slice_condition, provenance_tags, versions_read
 from training_assets.trainer import train_blends, train_jobs
 
 AUDIT_PATH = "METRICS/leakage_audit.parquet"
@@ -38,10 +45,11 @@ GPU_REQUEST = {
 
 
 class ModelRunConfig(dg.Config):
-    """What a run over a range of partitions trains of it: `only` these keys, and these `families`; empty means all."""
+    """What a run over a range of partitions trains of it; an empty choice means all."""
 
-    only: list[str] = Field(default_factory=list)
-    families: list[str] = Field(default_factory=list)
+    only: list[str] = Field(default_factory=list, description="Partition keys.")
+    routes: list[str] = Field(default_factory=list, description="Routes of the plan's jobs, as ROUTE_BOTH or both.")
+    families: list[str] = Field(default_factory=list, description="Model families.")
 
 
 @dataclass(frozen=True)
@@ -59,29 +67,52 @@ def _read_inputs(settings: Settings) -> _Inputs:
 
 
 def _train(
-    context: dg.AssetExecutionContext, settings: Settings, run: ModelRunConfig, slices_of: str, stage: Stage, device: str, blends: bool
+    context: dg.AssetExecutionContext,
+    settings: Settings,
+    run: ModelRunConfig,
+    slices_of: str,
+    stage: Stage,
+    blends: bool,
+    device: str = "cpu",
+    told: Mapping[str, str | int] | None = None,
 ) -> Iterator[dg.AssetMaterialization]:
-    """Train the partitions of this run and yield one event each; the refused and the failed are named at the end, and no retry mends them."""
+    """Train the partitions of this run and yield one event each; the refused and the failed are named at the end, and no retry mends them.
+
+    `told` : what the events say of the device.
+    """
+    store = remote_store(settings.load().resources.store, settings.output)
+    if store is not None:
+        store.pull_tree()
     inputs = _read_inputs(settings)
     pooled = slices_of == target_plan.key.path[-1]
     slices = plan_slices(inputs.plan, TrainingType.CROSS_SECTIONAL if pooled else TrainingType.SYMBOL_SPECIFIC)
-    keys = [key for key in context.partition_keys if not run.only or key in run.only]
+    keys = chosen_keys(slices, context.partition_keys, run.only, run.routes)
     work = stage_work(slices, keys, inputs.audit, inputs.config, stage, families=tuple(run.families), blends=blends)
-    asset, read = context.assets_def.key, _versions_read(context)
+    asset, read, code = context.assets_def.key, versions_read(context), context.assets_def.code_versions_by_key[context.assets_def.key]
     failed = {key: "; ".join(reasons) for key, reasons in work.refused.items()}
     for key in work.idle:
         yield dg.AssetMaterialization(
-            asset, partition=key, metadata={"n_models": 0, "note": "nothing to train at this stage"}, tags=_tags(slices[key], slices_of, "", read)
+            asset,
+            partition=key,
+            metadata={"n_models": 0, "note": "nothing to train at this stage"},
+            tags=provenance_tags(slices[key], slices_of, "", read, code),
         )
-    train = train_blends if blends else train_jobs
-    workers = inputs.config.resources.workers or os.cpu_count() or 1
-    outcomes = train(work.jobs, settings.output / PANEL_PATH, inputs.config, settings.output, stage, inputs.plan.metadata["plan_id"], workers, device)
+    if store is not None:
+        store.pull_models(sorted({encode_name(job.target) for job in work.jobs}))
+    workers, plan_id = inputs.config.resources.workers or os.cpu_count() or 1, inputs.plan.metadata["plan_id"]
+    places = (work.jobs, settings.output / PANEL_PATH, inputs.config, settings.output)
+    outcomes = train_blends(*places, plan_id, workers) if blends else train_jobs(*places, stage, plan_id, workers, device)
+    started = time.monotonic()
     for done, outcome in enumerate(outcomes, start=1):
         key = work.keys_by_job[outcome.job_id]
-        context.log.info(f"{asset.to_user_string()} {done}/{len(work.slices)}: {key}, {len(outcome.models)} models, {outcome.seconds:.1f} s")
+        what = f"{key}, {len(outcome.models)} models in {outcome.seconds:.1f} s"
+        context.log.info(f"{asset.to_user_string()} {progress_line(done, len(work.slices), what, time.monotonic() - started)}")
+        if store is not None:  # before it is announced, so that what is recorded is there for every machine
+            for model in outcome.models:
+                store.push(Path(model.path).relative_to(settings.output).as_posix())
         if outcome.models:
-            tags = _tags(slices[key], slices_of, _version(outcome), read)
-            yield dg.AssetMaterialization(asset, partition=key, metadata=_outcome_metadata(outcome), tags=tags)
+            tags = provenance_tags(slices[key], slices_of, _version(outcome), read, code)
+            yield dg.AssetMaterialization(asset, partition=key, metadata={**_outcome_metadata(outcome), **(told or {})}, tags=tags)
         else:
             failed[key] = "; ".join(failure_line(failure) for failure in outcome.failures) or "no model"
     if failed:
@@ -95,56 +126,29 @@ def _version(outcome: JobOutcome) -> str:
     return content_version(" ".join(sorted(model.content_key for model in outcome.models)))
 
 
-def _tags(item: PlanSlice, slices_of: str, version: str, read: Mapping[str, str]) -> dict[str, str]:
-    """Provenance that Dagster writes itself for other assets, so that staleness is true for these too."""
-    return {
-        **read,
-        "dagster/data_version": version or item.version,
-        "dagster/data_version_is_user_provided": "true",
-        "dagster/code_version": CODE_VERSION,
-        f"dagster/input_data_version/{slices_of}": item.version,
-    }
-
-
-def _versions_read(context: dg.AssetExecutionContext) -> dict[str, str]:
-    """Tags that say which version and event of each dependency this run reads; of one that was never materialized here, none.
-
-    Of a partitioned dependency the pointer alone counts: Dagster looks for events of the partition after it.
-    """
-    tags = {}
-    for dependency in sorted(dep.asset_key.to_user_string() for spec in context.assets_def.specs for dep in spec.deps):
-        records = context.instance.fetch_materializations(dg.AssetKey(dependency), limit=1).records
-        written = records[0].asset_materialization if records else None
-        if written is not None:
-            tags[f"dagster/input_event_pointer/{dependency}"] = str(records[0].storage_id)
-            tags[f"dagster/input_data_version/{dependency}"] = (written.tags or {}).get(DATA_VERSION_TAG, "")
-    return tags
-
-
 def _outcome_metadata(outcome: JobOutcome) -> dict[str, Any]:
-    score = first_score(outcome)
+    score, curves = first_score(outcome), _curves(outcome)
     return {
         "n_models": len(outcome.models),
         "n_failures": len(outcome.failures),
         "cached": outcome.cached,
-        "seconds": outcome.seconds,
-        **({} if score is None else {"best_score": score}),
+        "seconds": round(outcome.seconds, 3),
+        "peak_memory_bytes": outcome.peak_memory_bytes,
+        **({} if score is None else {"best_score": round(score, 6)}),
         "scores": dg.MetadataValue.md(score_table(outcome)),
+        **({"training_curves": picture(curves)} if curves else {}),
         "failures": dg.MetadataValue.json([failure_line(failure) for failure in outcome.failures]),
     }
 
 
-def changed_slice_condition() -> dg.AutomationCondition[dg.AssetKey]:
-    """When declarative automation asks for a model: its slice is new or of another version, and no blocking check of slice or plan stands against it.
-
-    A check of slices runs beside models, so one that never ran must not hold them back: the lock inside the asset refuses what leaks all the same.
-    A slice's version holds the data and the features that survived the audit; what else a model depends on would only ask for it twice.
-    """
-    conditions = dg.AutomationCondition
-    changed = conditions.eager().replace("newly_updated", conditions.data_version_changed())
-    slice_failed = conditions.any_deps_match(conditions.any_checks_match(conditions.check_failed(), blocking_only=True))
-    plan_passed = conditions.asset_matches("training_plan", conditions.all_checks_match(conditions.check_passed(), blocking_only=True))
-    return (changed & ~slice_failed).ignore(dg.AssetSelection.assets("panel", "leakage_audit")) & plan_passed
+def _curves(outcome: JobOutcome) -> dict[str, str]:
+    """By family, the loss of its net over epochs; none for families without epochs."""
+    pictures = {}
+    for model in outcome.models:
+        details = model.fit_details
+        if curves := loss_curves(details):
+            pictures[model.family] = loss_curves_svg(curves, f"{model.family}: loss by epoch", int(details.get("best_epoch", 0)))
+    return pictures
 
 
 def model_spec(
@@ -184,13 +188,14 @@ def make_model_asset(
     if on_gpu:
 
         def on_device(context: dg.AssetExecutionContext, config: ModelRunConfig, settings: Settings, gpu: GpuResource) -> Iterator[dg.AssetMaterialization]:
-            with gpu.lease() as device:
-                yield from _train(context, settings, config, slices_name, stage, device.name, blends)
+            with held_for_run(settings.output, context.run.tags, context.log.info), gpu.lease() as device:
+                yield from _train(context, settings, config, slices_name, stage, blends, device.name, gpu.metadata(device))
 
         return decorate(on_device)  # type: ignore[no-any-return]
 
     def on_cpu(context: dg.AssetExecutionContext, config: ModelRunConfig, settings: Settings) -> Iterator[dg.AssetMaterialization]:
-        yield from _train(context, settings, config, slices_name, stage, "cpu", blends)
+        with held_for_run(settings.output, context.run.tags, context.log.info):
+            yield from _train(context, settings, config, slices_name, stage, blends)
 
     return decorate(on_cpu)  # type: ignore[no-any-return]
 
@@ -212,7 +217,7 @@ def make_model_assets(resources: ResourcesConfig) -> tuple[dg.AssetsDefinition, 
             Stage.CPU,
             resources,
             "Pairs routed BOTH: a local model of what the pooled one leaves, its strength chosen on purged folds, zero included.",
-            ("cross_sectional_models",),
+            ("cross_sectional_models", "cross_sectional_sequence_models"),
             blends=True,
         ),
         make_model_asset(

@@ -45,14 +45,11 @@ class ModelError(RuntimeError):
 class OosPredictions:
     """What a model said of rows it was not fitted on.
 
-    `folds` : shape (n_rows,), number of the out-of-sample part; the last is the one that `oos_metrics` score, those before it were cross-fitted
-    for blends. `predictions` : shape (n_rows,), or (n_rows, n_classes) for multi-class. Other arrays: shape (n_rows,), codes of the panel.
+    `columns` : as `oos_columns` makes them; the same for every family of a job. `predictions` : shape (n_rows,), or (n_rows, n_classes) for
+    multi-class.
     """
 
-    time_codes: NDArray[np.int32]
-    symbol_codes: NDArray[np.int32]
-    folds: NDArray[np.int32]
-    labels: NDArray[np.float32]
+    columns: Mapping[str, pa.Array]
     predictions: NDArray[np.float32]
 
 
@@ -62,11 +59,11 @@ def model_folder(models_root: Path, target: str, symbol: str | None, family: str
     return models_root / encode_name(target) / place / encode_name(family)
 
 
-def write_model(folder: Path, model: FittedModel, card: ModelCard, oos: OosPredictions, panel: Panel) -> ModelCard:
+def write_model(folder: Path, model: FittedModel, card: ModelCard, oos: OosPredictions) -> ModelCard:
     """Write a model folder whole, taking the place of what was there; returns the card as written, with the digests of the files."""
     with folder_written_atomically(folder) as unfinished:
         model.save(unfinished)
-        _write_oos(unfinished / OOS_FILE, oos, card, panel)
+        _write_oos(unfinished / OOS_FILE, oos, card)
         complete = replace(card, details={**card.details, FILES_DETAIL: file_digests(unfinished)})
         (unfinished / CARD_FILE).write_bytes(orjson.dumps(complete, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
     return complete
@@ -130,7 +127,23 @@ def expected_value(card: ModelCard, predictions: NDArray[np.float32]) -> NDArray
     return predictions if predictions.ndim == 1 else (predictions @ np.asarray(card.classes, np.float32)).astype(np.float32)
 
 
-def row_columns(panel: Panel, card: ModelCard, time_codes: NDArray[np.int32], symbol_codes: NDArray[np.int32]) -> dict[str, pa.Array]:
+def oos_columns(
+    panel: Panel,
+    target: str,
+    time_codes: NDArray[np.int32],
+    symbol_codes: NDArray[np.int32],
+    folds: NDArray[np.int32],
+    labels: NDArray[np.float32],
+) -> dict[str, pa.Array]:
+    """Columns of `oos_predictions.parquet` that say which row it is; all of shape (n_rows,).
+
+    `folds` : number of the out-of-sample part; the last is the one that `oos_metrics` score, those before it were cross-fitted for blends.
+    """
+    rows = row_columns(panel, target, time_codes, symbol_codes)
+    return {**rows, "fold": pa.array(folds, pa.int32()), "label": pa.array(labels, pa.float32())}
+
+
+def row_columns(panel: Panel, target: str, time_codes: NDArray[np.int32], symbol_codes: NDArray[np.int32]) -> dict[str, pa.Array]:
     """Timestamp (bar open, UTC), symbol and target of panel rows, as columns."""
     codes, places = np.unique(symbol_codes, return_inverse=True)
     names = pa.array([panel.symbols[code] for code in codes.tolist()], pa.string())
@@ -138,7 +151,7 @@ def row_columns(panel: Panel, card: ModelCard, time_codes: NDArray[np.int32], sy
         # A plain view: indexing a memory map object is slow.
         "timestamp": pa.array(np.asarray(panel.times_ns)[time_codes], pa.timestamp("ns", tz="UTC")),
         "symbol": names.take(pa.array(places)),
-        "target": pa.repeat(pa.scalar(card.target, pa.string()), time_codes.size),
+        "target": pa.repeat(pa.scalar(target, pa.string()), time_codes.size),
     }
 
 
@@ -187,7 +200,7 @@ class LoadedModel:
         chosen = chosen[: rows.n_rows]
         with single_threaded():
             values = expected_value(card, self.model.predict(rows.sample(chosen)))
-        columns = row_columns(panel, card, rows.time_codes[chosen], rows.symbol_codes[chosen])
+        columns = row_columns(panel, card.target, rows.time_codes[chosen], rows.symbol_codes[chosen])
         frame: pd.DataFrame = pa.table(columns).to_pandas()
         return frame.assign(prediction=values, route=str(card.route), model_id=card.model_id)
 
@@ -215,11 +228,8 @@ def empty_predictions() -> pd.DataFrame:
     return pd.DataFrame({column: pd.Series(dtype=kinds.get(column, "object")) for column in PREDICTION_COLUMNS})
 
 
-def _write_oos(path: Path, oos: OosPredictions, card: ModelCard, panel: Panel) -> None:
-    columns = row_columns(panel, card, oos.time_codes, oos.symbol_codes)
-    columns["fold"] = pa.array(oos.folds, pa.int32())
-    columns["label"] = pa.array(oos.labels, pa.float32())
-    columns["prediction"] = pa.array(expected_value(card, oos.predictions), pa.float32())
+def _write_oos(path: Path, oos: OosPredictions, card: ModelCard) -> None:
+    columns = {**oos.columns, "prediction": pa.array(expected_value(card, oos.predictions), pa.float32())}
     if oos.predictions.ndim == 2:
         for name, column in zip(probability_columns(oos.predictions.shape[1]), oos.predictions.T, strict=True):
             columns[name] = pa.array(np.ascontiguousarray(column), pa.float32())

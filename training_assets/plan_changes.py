@@ -4,11 +4,11 @@ Belongs here: pure sums over slices, and their text form as a sensor's cursor. D
 """
 
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from training_assets.contracts import Route, Stage, TrainingPlan, TrainingType
+from training_assets.contracts import Stage, TrainingJob, TrainingPlan, TrainingType
 from training_assets.partition_keys import name_key
 from training_assets.plan_reader import PlanSlice, plan_slices
 
@@ -56,14 +56,20 @@ def training_requests(
 
 
 def blend_requests(
-    plan: TrainingPlan, asked: Mapping[str, str], pooled: Mapping[str, str], per_run: int, in_hand: Mapping[str, Set[str]] = NOTHING_IN_HAND
+    plan: TrainingPlan,
+    asked: Mapping[str, str],
+    pooled: Mapping[Stage, Mapping[str, str]],
+    stage_of: Callable[[TrainingJob], Stage | None],
+    per_run: int,
+    in_hand: Mapping[str, Set[str]] = NOTHING_IN_HAND,
 ) -> tuple[tuple[TrainingRequest, ...], Versions]:
     """The runs that blend pairs routed BOTH whose pooled models are there, and the versions that are then asked for.
 
     Parameters
     ----------
     asked : pair key to the version that was asked for before.
-    pooled : target key to the version of the plan's slice that its pooled models were trained from.
+    pooled : by stage, target key to the version of the plan's slice that its pooled models were trained from.
+    stage_of : the stage of the last pooled model that a job's blends stand on (`blend_bases.blend_stage`).
     in_hand : as `training_requests`.
 
     Returns
@@ -74,7 +80,8 @@ def blend_requests(
     ready: Versions = {}
     for key, item in plan_slices(plan, TrainingType.SYMBOL_SPECIFIC).items():
         target = targets.get(name_key(item.job.target))
-        if item.job.route is Route.BOTH and target is not None and pooled.get(target.key) == target.version:
+        stage = stage_of(item.job)
+        if stage is not None and target is not None and pooled[stage].get(target.key) == target.version:
             ready[key] = f"{item.version}{target.version}"
     held = in_hand.get(BLEND_JOB, frozenset())
     keys = tuple(key for key in changed_keys(asked, ready) if key not in held)

@@ -12,7 +12,9 @@ import pandas as pd
 
 from training_assets.contracts import ModelCard, Route, TrainingJob, TrainingType
 from training_assets.ensemble import BLEND, blend_folder_name
+from training_assets.families.registry import FAMILIES
 from training_assets.fitting import is_experimental
+from training_assets.job_training import families_to_train
 from training_assets.model_store import PREDICTION_COLUMNS, ModelError, empty_predictions, load_model, model_folder, verified_card
 from training_assets.panel.panel import Panel
 
@@ -48,7 +50,9 @@ def services(jobs: Sequence[TrainingJob], models_root: Path, include_experimenta
     return found
 
 
-def predict_plan(panel: Panel, models_root: Path, jobs: Sequence[TrainingJob], newest_only: bool = True, include_experimental: bool = False) -> pd.DataFrame:
+def predict_plan(
+    panel: Panel, models_root: Path, jobs: Sequence[TrainingJob], newest_only: bool = True, include_experimental: bool = False
+) -> tuple[pd.DataFrame, dict[Path, str]]:
     """Predict with every model that serves a plan; one row a bar and model, so that a pair with several families has several.
 
     Parameters
@@ -59,26 +63,31 @@ def predict_plan(panel: Panel, models_root: Path, jobs: Sequence[TrainingJob], n
 
     Returns
     -------
-    Columns as `LoadedModel.predict`, ordered by target, symbol, timestamp and model. Models of the plan that were not trained have no rows;
-    `missing_models` names them.
+    Columns as `LoadedModel.predict`, ordered by target, symbol, timestamp and model; and by folder, why a model that is there could not be read, which
+    costs its own rows and no others. Models of the plan that were not trained have no rows; `missing_models` names them.
 
     Raises
     ------
     ModelError
-        A model folder that was changed since it was written, or needs features that the panel lacks.
+        A model that needs features which the panel lacks.
     """
-    frames = []
+    frames: list[pd.DataFrame] = []
+    unusable: dict[Path, str] = {}
     for service in services(jobs, models_root, include_experimental):
         present = [symbol for symbol in service.symbols if symbol in panel.symbols]
         for folder in service.folders:
             if folder.is_dir() and present:
-                loaded = load_model(folder)
+                try:
+                    loaded = load_model(folder)
+                except ModelError as error:
+                    unusable[folder] = str(error)
+                    continue
                 if serves(loaded.card, service.job):
                     frames.append(loaded.predict(panel, present, newest_only))
     if not frames:
-        return empty_predictions()
+        return empty_predictions(), unusable
     joined = pd.concat(frames, ignore_index=True)
-    return joined.sort_values(["target", "symbol", "timestamp", "model_id"], kind="stable", ignore_index=True)[list(PREDICTION_COLUMNS)]
+    return joined.sort_values(["target", "symbol", "timestamp", "model_id"], kind="stable", ignore_index=True)[list(PREDICTION_COLUMNS)], unusable
 
 
 def missing_models(jobs: Sequence[TrainingJob], models_root: Path, include_experimental: bool = False) -> list[Path]:
@@ -89,6 +98,19 @@ def missing_models(jobs: Sequence[TrainingJob], models_root: Path, include_exper
         if not service.any_will_do or len(lacking) == len(service.folders):
             missing += lacking
     return missing
+
+
+def jobs_without_models(jobs: Sequence[TrainingJob], models_root: Path) -> tuple[TrainingJob, ...]:
+    """The jobs that lack a model which they should have: failed, never trained, or left from a plan that trained them on something else."""
+    return tuple(
+        job for job in jobs if missing_models([job], models_root, True) or not all(_is_served(folder, job) for folder in _own_folders(job, models_root))
+    )
+
+
+def _own_folders(job: TrainingJob, models_root: Path) -> list[Path]:
+    """Where a job's plain models lie, which blends stand beside."""
+    families = families_to_train(FAMILIES, job, job.model_families)
+    return [model_folder(models_root, job.target, job.symbol, family) for family in families]
 
 
 def serves(card: ModelCard, job: TrainingJob) -> bool:

@@ -4,13 +4,16 @@ Belongs here: reading the plan, asking Dagster for runs. Does not: what changed 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import cast
 
 import dagster as dg
 
 from resources.artifact_store import content_version
 from resources.settings import Settings
+from training_assets.blend_bases import blend_stage
 from training_assets.contracts import Stage
+from training_assets.families.registry import FAMILIES
 from training_assets.jobs import TRAIN_JOBS
 from training_assets.partitions import range_tags, sync_partitions, trained_versions, wanted_keys
 from training_assets.plan_changes import PlanCursor, TrainingRequest, blend_requests, changed_keys, parse_cursor, slice_versions, training_requests
@@ -24,6 +27,7 @@ ASSET_OF_JOB = {
     "train_targets_gpu": "cross_sectional_sequence_models",
     "train_pairs_gpu": "symbol_sequence_models",
 }
+POOLED_ASSETS = {Stage.CPU: "cross_sectional_models", Stage.GPU: "cross_sectional_sequence_models"}
 
 
 @dg.sensor(
@@ -38,14 +42,16 @@ def training_plan_sensor(context: dg.SensorEvaluationContext, settings: Settings
     except TrainingPlanError as error:
         return dg.SensorResult(skip_reason=str(error))
     sync_partitions(context.instance, wanted_keys(plan, None))
-    before, versions, per_run = parse_cursor(context.cursor), slice_versions(plan), settings.load().resources.models_per_run
+    config = settings.load()
+    before, versions, per_run = parse_cursor(context.cursor), slice_versions(plan), config.resources.models_per_run
     plan_id, changed = str(plan.metadata["plan_id"]), changed_keys(before.jobs, versions)
     tags = {PLAN_TAG: plan_id, ROUND_TAG: str(before.n_rounds)}
     in_hand = keys_in_hand(context.instance, tags)
     requests = [request for stage in Stage for request in training_requests(plan, changed, stage, per_run, in_hand)]
     targets = context.instance.get_dynamic_partitions("targets")
-    pooled = trained_versions(context.instance, "cross_sectional_models", "target_plan", targets)
-    blends, blended = blend_requests(plan, before.blends, pooled, per_run, in_hand)
+    pooled = {stage: trained_versions(context.instance, asset, "target_plan", targets) for stage, asset in POOLED_ASSETS.items()}
+    stage_of = partial(blend_stage, FAMILIES, config.training.blend_families)
+    blends, blended = blend_requests(plan, before.blends, pooled, stage_of, per_run, in_hand)
     runs = [_run_request(context, request, tags) for request in (*requests, *blends)]
     cursor = PlanCursor(versions, blended, before.n_rounds + bool(runs or in_hand)).text()
     if not runs:

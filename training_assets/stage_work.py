@@ -10,7 +10,7 @@ import pandas as pd
 
 from config.schema import Config
 from config.sections.base import LeakageStatus
-from training_assets.contracts import Route, Stage, TrainingJob
+from training_assets.contracts import Route, Stage, TrainingJob, route_name
 from training_assets.leakage.lock import leakage_lock
 from training_assets.outcomes import FamilyFailure, JobOutcome
 from training_assets.plan_reader import PlanSlice, with_families
@@ -56,7 +56,7 @@ def stage_work(
     ----------
     slices : the plan's slices by key; a key without one is refused.
     families : train only these; none means all that the plan names.
-    blends : whether the work is the blends of pairs routed BOTH.
+    blends : whether the work is the blends of pairs routed BOTH, whatever stage their pooled models are of.
     """
     todo: dict[str, PlanSlice] = {}
     idle: list[str] = []
@@ -69,11 +69,17 @@ def stage_work(
         verdict = leakage_lock_of(job, audit, config)
         if not verdict[0]:
             refused[key] = verdict[1]
-        elif not job.stage_families.get(stage) or (blends and job.route is not Route.BOTH):
+        elif not (job.route is Route.BOTH and job.model_families if blends else job.stage_families.get(stage)):
             idle.append(key)
         else:
             todo[key] = PlanSlice(key, job, slices[key].version)
     return StageWork(todo, tuple(idle), refused)
+
+
+def chosen_keys(slices: Mapping[str, PlanSlice], keys: Collection[str], only: Collection[str], routes: Collection[str]) -> list[str]:
+    """Those of a run's partitions that it was asked to train: `only` these keys, and of these `routes`; an empty choice means all."""
+    wanted = {route_name(name) for name in routes}
+    return [key for key in keys if (not only or key in only) and (not wanted or key not in slices or str(slices[key].job.route) in wanted)]
 
 
 def leakage_lock_of(job: TrainingJob, audit: pd.DataFrame, config: Config) -> tuple[bool, tuple[str, ...]]:
@@ -96,6 +102,12 @@ def score_table(outcome: JobOutcome) -> str:
     for family, metric, score, low, high in score_rows(outcome):
         lines.append(f"| {family} | {metric} | {_number(score)} | {_number(low)} to {_number(high)} |")
     return "\n".join([*lines, "", *(f"- {failure_line(failure)}" for failure in outcome.failures)])
+
+
+def progress_line(done: int, total: int, what: str, elapsed_seconds: float) -> str:
+    """How far a run is, and when it will be done if the rest takes as long as what was done."""
+    left = elapsed_seconds / done * (total - done) if done else 0.0
+    return f"{done}/{total}: {what}; {elapsed_seconds:.0f} s so far, about {left:.0f} s left"
 
 
 def failure_line(failure: FamilyFailure) -> str:

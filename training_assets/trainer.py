@@ -4,23 +4,26 @@ Belongs here: order, processes, batches, and what a crash costs. Does not: what 
 `training_assets.blend_training`).
 
 Nothing about the order, the number of workers or an interruption changes a model: seeds come from the job and family, a finished model is whole
-on disk under its content key before it is announced, and what is there already is not trained again.
+on disk under its content key before it is announced, and what is there already is not trained again. Of two processes that are given the same job
+one trains it, and the other waits and finds it trained.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
 from config.schema import Config
+from resources.output_lock import jobs_held
 from resources.ray_pool import run_tasks_on_ray
-from resources.worker_pool import TaskResult, run_tasks, single_threaded
+from resources.worker_pool import TaskResult, peak_memory_bytes, run_tasks, single_threaded
+from training_assets.blend_bases import blend_bases, blend_stage
 from training_assets.blend_training import train_blend
-from training_assets.contracts import Route, Stage, TrainingJob, TrainingType
+from training_assets.contracts import Stage, TrainingJob, TrainingType
 from training_assets.families.base import Family
 from training_assets.families.registry import FAMILIES
 from training_assets.fitting import TrainingContext
-from training_assets.job_training import blend_bases, families_to_train, train_batch
+from training_assets.job_training import families_to_train, train_batch
 from training_assets.outcomes import FamilyFailure, JobOutcome, joined_outcomes
 from training_assets.panel.panel import Panel
 
@@ -95,21 +98,18 @@ def train_blends(
     panel_folder: Path,
     config: Config,
     output_dir: Path,
-    stage: Stage = Stage.CPU,
     plan_id: str | None = None,
     workers: int = 1,
-    device: str = "cpu",
     families: Mapping[str, Family] | None = None,
 ) -> Iterator[JobOutcome]:
-    """Train the blends of the jobs routed BOTH, once `train_jobs` has trained the pooled models they stand on; arguments as there."""
-    known = FAMILIES if families is None else families
-    setup = _Setup(panel_folder, config, output_dir / "models", plan_id, device if stage is Stage.GPU else "cpu", families)
-    tasks = []
-    for job in jobs:
-        if job.route is Route.BOTH and job.training_type is TrainingType.SYMBOL_SPECIFIC:
-            names = tuple(name for name in blend_bases(config, job.model_families) if name in job.stage_families.get(stage, ()))
-            tasks.append(_Task(job, families_to_train(known, job, names), True))
-    yield from _run(setup, [task for task in tasks if task.families], 1 if stage is Stage.GPU else workers)
+    """Train the blends of the jobs routed BOTH, once `train_jobs` has trained the pooled models they stand on, nets among them.
+
+    Arguments and outcomes as there. What a blend fits is its local part, which is of the CPU stage whatever the pooled model is.
+    """
+    known, wanted = FAMILIES if families is None else families, config.training.blend_families
+    setup = _Setup(panel_folder, config, output_dir / "models", plan_id, "cpu", families)
+    blended = [job for job in jobs if blend_stage(known, wanted, job) is not None]
+    yield from _run(setup, [_Task(job, blend_bases(known, wanted, job.model_families), True) for job in blended], workers)
 
 
 def _run(setup: _Setup, tasks: list[_Task], workers: int) -> Iterator[JobOutcome]:
@@ -160,9 +160,14 @@ def _settled(result: TaskResult[_Task, JobOutcome]) -> JobOutcome:
 
 
 def _perform(context: TrainingContext, task: _Task) -> JobOutcome:
-    if task.blend:
-        return train_blend(context, task.job, task.families)
-    return train_batch(context, [task.job], [task.families])[0]
+    with jobs_held(context.models_root, _held_names([task])):  # whoever comes second finds the models there
+        outcome = train_blend(context, task.job, task.families) if task.blend else train_batch(context, [task.job], [task.families])[0]
+    return replace(outcome, peak_memory_bytes=peak_memory_bytes())
+
+
+def _held_names(tasks: Sequence[_Task]) -> list[str]:
+    """What no other process may train meanwhile: each family of each job, as a plain model or as a blend."""
+    return [f"{task.job.job_id} {'blend' if task.blend else 'plain'} {family}" for task in tasks for family in task.families]
 
 
 def _run_stacked(setup: _Setup, tasks: list[_Task]) -> Iterator[JobOutcome]:
@@ -177,7 +182,9 @@ def _run_stacked(setup: _Setup, tasks: list[_Task]) -> Iterator[JobOutcome]:
         size = STACK_SIZE if training_type == TrainingType.SYMBOL_SPECIFIC else 1
         for start in range(0, len(together), size):
             part = together[start : start + size]
-            yield from train_batch(context, [task.job for task in part], [task.families for task in part])
+            with jobs_held(context.models_root, _held_names(part)):
+                outcomes = train_batch(context, [task.job for task in part], [task.families for task in part])
+            yield from (replace(outcome, peak_memory_bytes=peak_memory_bytes()) for outcome in outcomes)
 
 
 def _cost(job: TrainingJob) -> int:

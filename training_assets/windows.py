@@ -56,6 +56,25 @@ def oos_fold(rows: JobRows, holdout_start_code: int, oos_fraction: float, horizo
     return Fold(int(rows.time_codes[scored].min()), holdout_start_code, None, purge, label_stop=holdout_start_code)
 
 
+@dataclass(frozen=True)
+class JobCuts:
+    """The cuts that every plain model of a job shares.
+
+    `fold` : what the models are scored on. `scored` : the window of the fit that is scored, and the rows it is scored on. `final` : the window of
+    the fit for keeps.
+    """
+
+    fold: Fold
+    scored: tuple[FitWindow, Mask]
+    final: FitWindow
+
+
+def job_cuts(rows: JobRows, holdout_start_code: int, oos_fraction: float, horizon_bars: int, config: SplitConfig, where: str) -> JobCuts:
+    """Cut a job's rows once for all its families. Raises FitError as `oos_fold`, `scored_part` and `fit_window` do."""
+    fold = oos_fold(rows, holdout_start_code, oos_fraction, horizon_bars, config, where)
+    return JobCuts(fold, scored_part(rows, fold, config, where), fit_window(rows, rows.usable, config, where))
+
+
 def walk_forward_blocks(start_code: int, stop_code: int, n_blocks: int, min_train_fraction: float, horizon_bars: int, config: SplitConfig) -> tuple[Fold, ...]:
     """Consecutive test blocks over [start_code, stop_code) after a first share that only trains; each trains on the past alone."""
     first = start_code + round((stop_code - start_code) * min_train_fraction)

@@ -14,6 +14,11 @@ class ResourcesConfig(Section):
     backend: Literal["local", "ray"] = Field(
         "local", description="Where the CPU stage's workers are: processes of this machine, or actors of a Ray cluster (extra `ray`; `RAY_ADDRESS` names it)."
     )
+    store: str | None = Field(
+        None,
+        description="Address of a store that holds the output tree (`s3://bucket/folder`, any address of fsspec); the output folder is then its cache. "
+        "Null means that the output folder is all there is.",
+    )
     force_refresh: bool = Field(False, description="Compute and train again what is already there under the same content key.")
     models_per_run: PositiveInt = Field(100, description="Jobs a Dagster run of a backfill holds.")
     plan_fresh_days: PositiveInt = Field(

@@ -22,7 +22,8 @@ class TrainingConfig(Section):
     )
     blend_families: tuple[str, ...] = Field(
         ("LightGBM", "Ridge"),
-        description="Families that blends (ROUTE_BOTH) are made of, among those of a job; its first family where it has none of these.",
+        description="Families that blends (ROUTE_BOTH) are made of, among those of a job; its first family that fits where it has none of these. "
+        "On a pooled net the local part is a ridge.",
     )
     blend_folds: int = Field(
         3, ge=1, le=20, description="Blocks before the out-of-sample part that pooled models are cross-fitted on for blends, each one more pooled fit."

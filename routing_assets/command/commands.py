@@ -8,13 +8,17 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from config.schema import Config
+from config.stored import SETTINGS_FILE, read_stored
 from resources.artifact_store import read_value, write_value
-from resources.instance import HOME_VARIABLE, end_abandoned_runs, instance_home, open_instance
-from resources.market_data.sources import load_market_data
-from resources.output_lock import output_locked
+from resources.instance import HOME_VARIABLE, end_abandoned_runs, instance_home, last_seconds, open_instance, written_workspace
+from resources.market_data.sources import list_market_files, load_market_data
+from resources.output_lock import OutputError, output_locked
 from resources.settings import Settings
 from routing_assets.assets import ROUTING_PLAN_PATH
 from routing_assets.command.options import chosen, settings_of
@@ -28,8 +32,6 @@ from routing_assets.plans.training_plan_files import find_training_plan, load_tr
 from training_assets.contracts import TrainingJob, TrainingPlan
 from training_assets.families.registry import FAMILIES
 from training_assets.panel.alignment import align_bars
-
-SETTINGS_FILE = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,11 @@ def plan(arguments: argparse.Namespace) -> CommandResult:
 def _run(arguments: argparse.Namespace, training: bool) -> CommandResult:
     settings = settings_of(arguments)
     config = checked_config(settings)
+    list_market_files(config.data)  # refused before anything is run, where it is not there or holds no bars
     with output_locked(settings.output, arguments.command), open_instance(settings.output) as instance:
         _remember(settings)
         end_abandoned_runs(instance, settings.output)
-        pipeline = Pipeline(settings, instance, Progress())
+        pipeline = Pipeline(settings, instance, Progress(last_seconds(instance, settings.output)))
         pipeline.plan()
         made = load_training_plan(settings.plan_folder, allow_no_jobs=True)
         if training:
@@ -71,6 +74,7 @@ def train(arguments: argparse.Namespace) -> CommandResult:
     """Train from a plan that is there; the options that name targets, symbols, families and types choose among its jobs."""
     settings = settings_of(arguments, filters_are_settings=False)
     config = checked_config(settings)
+    list_market_files(config.data)
     output = settings.output
     if not arguments.no_training_plan:
         folder = find_training_plan(output, arguments.training_plan_dir)
@@ -78,10 +82,14 @@ def train(arguments: argparse.Namespace) -> CommandResult:
         settings = settings.changed(training_plan_dir=str(folder))
     else:
         settings = settings.changed(training_plan_dir=str(output / "globals" / "unrouted_plan"))
+    from training_assets.prediction import jobs_without_models
+
     with output_locked(output, arguments.command), open_instance(output) as instance:
         end_abandoned_runs(instance, output)
-        pipeline = Pipeline(settings, instance, Progress())
+        pipeline = Pipeline(settings, instance, Progress(last_seconds(instance, settings.output)))
         made, jobs = _prepared_jobs(arguments, settings, config, pipeline)
+        if arguments.unfinished:
+            jobs = jobs_without_models(jobs, settings.models_root)
         pipeline.train(jobs, chosen(arguments, "families"))
         pipeline.report("report_routing" if _routed_here(settings, made) else "report_models")
     return _finished(settings, config, pipeline, made, trained=True)
@@ -99,8 +107,9 @@ def _prepared_jobs(arguments: argparse.Namespace, settings: Settings, config: Co
     panel: Panel = read_value(settings.output / PANEL_PATH, Panel)
     if arguments.no_training_plan or not (settings.output / AUDIT_PATH).exists():
         pipeline.plan(["target_ranking", "feature_selection", "leakage_audit"])
+    audit = read_table(settings, AUDIT_PATH)  # refused here where it cannot be read, before any model is asked for
     if arguments.no_training_plan:
-        write_unrouted_plan(panel, read_table(settings, SELECTION_PATH), read_table(settings, AUDIT_PATH), config, settings.plan_folder)
+        write_unrouted_plan(panel, read_table(settings, SELECTION_PATH), audit, config, settings.plan_folder)
     made = load_training_plan(settings.plan_folder, panel.data_hash)
     publish_plan(pipeline.instance, made, panel.symbols)
     return made, _chosen_jobs(arguments, made)
@@ -116,7 +125,7 @@ def _routed_here(settings: Settings, made: TrainingPlan) -> bool:
 
 def _chosen_jobs(arguments: argparse.Namespace, made: TrainingPlan) -> tuple[TrainingJob, ...]:
     """The plan's jobs that the filter options name; a name that the plan does not have is an error."""
-    filters = {name: chosen(arguments, name) for name in ("targets", "symbols", "families")}
+    filters = {name: chosen(arguments, name) for name in ("targets", "symbols", "families", "routes")}
     return filter_jobs(made, **filters, model_types=arguments.model_types or "both")
 
 
@@ -133,14 +142,23 @@ def predict(arguments: argparse.Namespace) -> CommandResult:
     data = load_market_data(config.data)
     alignment = align_bars(data.frames, config.data, config.targets, data.interval_minutes)
     panel = build_panel(alignment.bars, config, data_hash(alignment.bars)).panel
-    frame = predict_plan(panel, settings.models_root, jobs, not arguments.all_bars, arguments.experimental)
+    frame, unusable = predict_plan(panel, settings.models_root, jobs, not arguments.all_bars, arguments.experimental)
     path = arguments.predictions_file or settings.output / "predictions.parquet"
-    write_value(path, frame)
+    _write_predictions(path, frame)
     problems = [f"data: {problem}" for problem in (*data.problems, *alignment.problems)]
-    problems += [f"no model at {folder}; train it with `switchyard train`" for folder in missing_models(jobs, settings.models_root, arguments.experimental)]
+    problems += list(unusable.values())
+    missing = [folder for folder in missing_models(jobs, settings.models_root, arguments.experimental) if folder not in unusable]
+    problems += [f"no model at {folder}; train it with `switchyard train`" for folder in missing]
     text = f"{len(frame):,} predictions of {frame['model_id'].nunique():,} models for {frame['symbol'].nunique():,} symbols\nwritten to {path}\n"
     document = {"n_predictions": len(frame), "path": str(path), "problems": problems}
     return CommandResult(text, document, tuple(problems), 1 if problems else 0)
+
+
+def _write_predictions(path: Path, frame: pd.DataFrame) -> None:
+    try:
+        write_value(path, frame)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}; name another file with --predictions-file") from None
 
 
 def validate(arguments: argparse.Namespace) -> CommandResult:
@@ -164,15 +182,15 @@ def validate(arguments: argparse.Namespace) -> CommandResult:
 def ui(arguments: argparse.Namespace) -> CommandResult:
     """Serve the Dagster UI on 127.0.0.1 until it is interrupted, under the options given, else under those of the output folder's last run."""
     settings = settings_of(arguments)
-    remembered = settings.output / SETTINGS_FILE
-    if settings.values_json == "{}" and not settings.overrides and settings.config_dir is None and remembered.exists():
-        settings = Settings.model_validate_json(remembered.read_bytes()).changed(output_dir=settings.output_dir)
+    told_nothing = settings.values_json == "{}" and not settings.overrides and settings.config_dir is None
+    if told_nothing and (stored := read_stored(settings.output)) is not None:
+        settings = Settings(**stored.model_dump()).changed(output_dir=settings.output_dir)
     checked_config(settings)
     home = instance_home(settings.output)
     with open_instance(settings.output):
         pass  # made here with its settings, where there was none
     sys.stderr.write(f"Dagster UI at http://127.0.0.1:{arguments.port}, output {settings.output.resolve()}; Ctrl-C ends it\n")
-    command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(arguments.port), "-m", "routing_assets.definitions"]
+    command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(arguments.port), "-w", str(written_workspace(settings.output))]
     status = subprocess.call(command, env={**os.environ, **settings.environment(), HOME_VARIABLE: str(home)})
     return CommandResult("", {"status": status}, (), 0 if status in (0, 130, -2) else 1)
 

@@ -26,11 +26,11 @@ class Option:
 
 def completion_script(parser: argparse.ArgumentParser, shell: Shell) -> str:
     """The script that a shell reads to complete `switchyard`; how to install it stands on its first line."""
-    commands = dict(_commands(parser))
+    commands = dict(commands_of(parser))
     return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](commands)
 
 
-def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, tuple[str, tuple[Option, ...]]]]:
+def commands_of(parser: argparse.ArgumentParser) -> Iterator[tuple[str, tuple[str, tuple[Option, ...]]]]:
     """Name of a command to its summary and options."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):

@@ -13,12 +13,13 @@ import pandas as pd
 
 from config.load import load_config
 from config.schema import Config
+from config.stored import read_stored
 from resources.artifact_store import read_value
 from resources.settings import Settings, resolve_config_dir
 from routing_assets.assets import AUDIT_PATH, CANDIDATES_PATH, ROUTING_PLAN_PATH
 from routing_assets.command.commands import CommandResult
 from routing_assets.command.options import settings_of
-from routing_assets.command.pipeline import UsageError
+from routing_assets.command.refusals import UsageError
 from routing_assets.contracts import RoutingPlan
 from routing_assets.decisions.explain import explain
 from routing_assets.decisions.plan_documents import PlanError, read_routing_plan
@@ -57,7 +58,10 @@ def what_if_settings(arguments: argparse.Namespace) -> CommandResult:
     after = stored_or_given(settings)
     answer = what_if(read_candidates(settings.output / CANDIDATES_PATH), before.routing, after.routing)
     moves = [{"before": old, "after": new, "pairs": count} for (old, new), count in sorted(answer.moves.items())]
-    return CommandResult(answer.text(arguments.limit) + "\n", {"moves": moves, "moved": answer.moved.to_pylist()})
+    unseen = sorted({key for text in arguments.set if not (key := text.partition("=")[0].strip()).startswith("routing.")})
+    notes = [f"{key} changes the scores, which stay as they are here; `switchyard plan --set` shows its effect" for key in unseen]
+    text = "\n".join([answer.text(arguments.limit), *(f"note: {note}" for note in notes)]) + "\n"
+    return CommandResult(text, {"moves": moves, "moved": answer.moved.to_pylist(), "notes": notes})
 
 
 def diff_plans(arguments: argparse.Namespace) -> CommandResult:
@@ -71,10 +75,9 @@ def diff_plans(arguments: argparse.Namespace) -> CommandResult:
 
 def stored_or_given(settings: Settings) -> Config:
     """The configuration of the output folder's last run with the overrides given now, or the one given where there was no run or it names a folder."""
-    remembered = settings.output / "settings.json"
-    if settings.config_dir is not None or not remembered.exists():
+    stored = read_stored(settings.output) if settings.config_dir is None else None
+    if stored is None:
         return settings.load()
-    stored = Settings.model_validate_json(remembered.read_bytes())
     return load_config(resolve_config_dir(stored.config_dir), [*stored.overrides, *settings.overrides], {**stored.values, **settings.values})
 
 

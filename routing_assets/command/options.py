@@ -4,12 +4,14 @@ Belongs here: argparse and the map from options to dotted configuration keys. Do
 """
 
 import argparse
+import difflib
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from resources.settings import DEFAULT_OUTPUT_DIR, Settings
-from routing_assets.command.completion import SHELLS
+from routing_assets.command.completion import SHELLS, commands_of
 
 MAX_PORT = 65_535
 MODEL_TYPES = ("cross-sectional", "sequential", "both")
@@ -34,7 +36,7 @@ EXAMPLES = {
         "switchyard run --data-dir bars --families Ridge LightGBM --top-n-targets 5",
     ),
     "plan": ("switchyard plan --data-dir bars", "switchyard plan --set routing.significance.max_q=0.05", "switchyard plan --candidates candidates.parquet"),
-    "train": ("switchyard train", "switchyard train --training-plan-dir results/globals/training_plan --symbols AAPL", "switchyard train --no-training-plan"),
+    "train": ("switchyard train", "switchyard train --unfinished", "switchyard train --symbols AAPL --routes both", "switchyard train --no-training-plan"),
     "explain": ("switchyard explain forward_return_5d AAPL", "switchyard explain forward_return_5d", "switchyard explain forward_return_5d AAPL --json"),
     "what-if": ("switchyard what-if --set routing.significance.max_q=0.05", "switchyard what-if --set routing.both_strong_behavior=PREFER_CS --limit 5"),
     "diff": ("switchyard diff results other_results", "switchyard diff results/globals/training_plan other_results/globals/training_plan --json"),
@@ -51,9 +53,43 @@ EXAMPLES = {
 }
 
 
+class WrongWordsError(ValueError):
+    """Words that make no command; `program` is the command that they were meant for."""
+
+    def __init__(self, program: str, message: str) -> None:
+        super().__init__(message)
+        self.program = program
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises in place of printing a page of usage and ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise WrongWordsError(self.prog, f"{message}{_nearest_choice(message)}; see `{self.prog} --help`")
+
+
+def parse_words(words: Sequence[str]) -> argparse.Namespace:
+    """The words of a command line; `--help` prints and ends the process.
+
+    Raises
+    ------
+    WrongWordsError
+        No command, an unknown one, an unknown or missing option, a value that is none for its option.
+    """
+    parser = build_parser()
+    arguments, unknown = parser.parse_known_args(words)
+    if not unknown:
+        return arguments
+    program = f"switchyard {arguments.command}"
+    known = [name for option in dict(commands_of(parser))[arguments.command][1] for name in option.names]
+    near = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1) if unknown[0].startswith("-") else []
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise WrongWordsError(program, f"unrecognized arguments: {' '.join(unknown)}{hint}; see `{program} --help`")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of every command."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="switchyard",
         description="Decides, for every target and symbol of a market panel, where to train a model, and trains it.",
         epilog="Exit status: 0 done, 1 something asked for did not succeed (the rest is done and saved), 2 wrong usage, configuration or data.",
@@ -62,30 +98,32 @@ def build_parser() -> argparse.ArgumentParser:
     run = _command(commands, "run", "plan, train, and report", data=True)
     run.add_argument("--skip-training", action="store_true", help="stop after the training plan, like `plan`")
     plan = _command(commands, "plan", "everything up to the training plan", data=True)
-    plan.add_argument("--candidates", type=Path, metavar="FILE", help="route this candidates table (Parquet) in place of our own")
+    plan.add_argument("--candidates", type=_place, metavar="FILE", help="route this candidates table (Parquet) in place of our own")
     train = _command(commands, "train", "train what a plan says", data=True)
-    train.add_argument("--training-plan-dir", type=Path, metavar="DIR", help="folder of the plan; default: the places of the output tree")
+    train.add_argument("--training-plan-dir", type=_place, metavar="DIR", help="folder of the plan; default: the places of the output tree")
+    train.add_argument("--routes", nargs="+", metavar="ROUTE", help="only jobs of these routes, for instance both, symbol_specific")
+    train.add_argument("--unfinished", action="store_true", help="only jobs that lack a model: those that failed, and those never trained")
     train.add_argument("--no-training-plan", action="store_true", help="train every pair that no leakage gate blocks")
     explain = _command(commands, "explain", "a decision, and every number behind it")
     explain.add_argument("target")
     explain.add_argument("symbol", nargs="?")
     what_if = _command(commands, "what-if", "route the stored candidates under other settings (--set)")
-    what_if.add_argument("--limit", type=int, default=20, help="pairs listed (default 20)")
+    what_if.add_argument("--limit", type=_count, default=20, help="pairs listed (default 20)")
     diff = _command(commands, "diff", "what differs between two training plans; exit 1 when they differ")
-    diff.add_argument("plan_a", type=Path, metavar="PLAN_A")
-    diff.add_argument("plan_b", type=Path, metavar="PLAN_B")
+    diff.add_argument("plan_a", type=_place, metavar="PLAN_A")
+    diff.add_argument("plan_b", type=_place, metavar="PLAN_B")
     predict = _command(commands, "predict", "predict with the trained models of the plan", data=True)
-    predict.add_argument("--training-plan-dir", type=Path, metavar="DIR", help="folder of the plan; default: the places of the output tree")
+    predict.add_argument("--training-plan-dir", type=_place, metavar="DIR", help="folder of the plan; default: the places of the output tree")
     predict.add_argument("--all-bars", action="store_true", help="every bar; default: the newest of each symbol")
     predict.add_argument("--experimental", action="store_true", help="also models of the experimental lane")
-    predict.add_argument("--predictions-file", type=Path, metavar="FILE", help="default: OUTPUT_DIR/predictions.parquet")
+    predict.add_argument("--predictions-file", type=_place, metavar="FILE", help="default: OUTPUT_DIR/predictions.parquet")
     _command(commands, "validate", "check configuration and data, train nothing", data=True)
     ui = _command(commands, "ui", "the Dagster UI on this output folder", data=True)
     ui.add_argument("--port", type=_port, default=3000, help="port on 127.0.0.1 (default 3000)")
     prune = _command(commands, "prune", "mark and delete models of no plan, and forget old runs")
     prune.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
     init = _command(commands, "init", "look at data, say what was found, write a configuration folder that fits")
-    init.add_argument("--data-dir", type=Path, required=True, metavar="DIR", help="folder or file of bars")
+    init.add_argument("--data-dir", type=_place, required=True, metavar="DIR", help="folder or file of bars")
     init.add_argument("--force", action="store_true", help="write over configuration that is there")
     completion = _command(commands, "completion", "the script that completes this command line in a shell")
     completion.add_argument("shell", choices=SHELLS)
@@ -123,14 +161,34 @@ def settings_of(arguments: argparse.Namespace, *, filters_are_settings: bool = T
 
 def chosen(arguments: argparse.Namespace, option: str) -> tuple[str, ...]:
     """The names given to a filter option, none when it was not given."""
-    return tuple(getattr(arguments, option) or ())
+    return tuple(getattr(arguments, option, None) or ())
 
 
 def _port(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= MAX_PORT:
-        raise argparse.ArgumentTypeError(f"{number} is no port; give one of 1 to {MAX_PORT}")
-    return number
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is no port; give one of 1 to {MAX_PORT}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is no count; give 0 or more")
+    return int(text)
+
+
+def _place(text: str) -> Path:
+    if not text.strip() or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} names no place; give a path")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no UTF-8, and settings that name it could not be stored; rename the folder")
+    return Path(text)
+
+
+def _nearest_choice(message: str) -> str:
+    """`did you mean ...?` for argparse's own words on a value that is none of its choices."""
+    value, separator, choices = message.partition(" (choose from ")
+    near = difflib.get_close_matches(value.rpartition(": ")[2].strip("'"), choices.rstrip(")").replace("'", "").split(", "), n=1) if separator else []
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _command(commands: Any, name: str, summary: str, data: bool = False) -> argparse.ArgumentParser:
@@ -141,8 +199,8 @@ def _command(commands: Any, name: str, summary: str, data: bool = False) -> argp
         epilog="\n  ".join(("examples:", *EXAMPLES[name])),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--output-dir", type=Path, default=Path(DEFAULT_OUTPUT_DIR), metavar="DIR", help="where everything is written (default results)")
-    parser.add_argument("--config-dir", type=Path, metavar="DIR", help="folder of YAML files (default: config, else the packaged one)")
+    parser.add_argument("--output-dir", type=_place, default=Path(DEFAULT_OUTPUT_DIR), metavar="DIR", help="where everything is written (default results)")
+    parser.add_argument("--config-dir", type=_place, metavar="DIR", help="folder of YAML files (default: config, else the packaged one)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, for instance routing.significance.max_q=0.05; repeatable")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -152,7 +210,7 @@ def _command(commands: Any, name: str, summary: str, data: bool = False) -> argp
 
 
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder or file of bars; default: the source in the configuration")
+    parser.add_argument("--data-dir", type=_place, metavar="DIR", help="folder or file of bars; default: the source in the configuration")
     parser.add_argument("--symbols", nargs="+", metavar="SYMBOL", help="only these symbols")
     parser.add_argument("--targets", nargs="+", metavar="TARGET", help="only these targets")
     parser.add_argument("--families", nargs="+", metavar="FAMILY", help="only these model families")

@@ -11,18 +11,14 @@ from typing import TYPE_CHECKING, Any
 from resources.instance import LOG_FILE, LOGGER, RunProblem, RunResult, command_tags, instance_home, run_job, run_logger
 from resources.settings import Settings
 from routing_assets.command.progress import Progress
-from training_assets.contracts import Route, Stage, TrainingJob, TrainingType
-from training_assets.plan_reader import partition_key_of
+from routing_assets.command.refusals import REFUSAL_NAMES, UsageError
+from training_assets.blend_bases import blend_stage
+from training_assets.contracts import Stage, TrainingJob, TrainingType
+from training_assets.families.registry import FAMILIES
+from training_assets.plan_reader import partition_key_of, with_families
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, Definitions
-
-# Errors that say that what was given cannot be used; anything else is a fault of ours.
-USAGE_ERRORS = frozenset({"ConfigError", "DataError", "PanelError", "PlanError", "TrainingPlanError", "CandidatesError", "TargetError", "FeatureError"})
-
-
-class UsageError(ValueError):
-    """What was asked cannot be started: wrong usage, configuration or data. Exit status 2."""
 
 
 class RunError(RuntimeError):
@@ -35,7 +31,10 @@ class RunError(RuntimeError):
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """One training run: its Dagster job, the asset it fills, and the partition set of its keys."""
+    """One training run: its Dagster job, the asset it fills, and the partition set of its keys.
+
+    `stage` : of the families it trains; of blends, the stage of the last pooled model that they stand on.
+    """
 
     job_name: str
     asset: str
@@ -51,6 +50,7 @@ TRAINING_STEPS = (
     TrainingStep("train_blends_cpu", "blended_models", "target_symbol", TrainingType.SYMBOL_SPECIFIC, Stage.CPU, blends=True),
     TrainingStep("train_targets_gpu", "cross_sectional_sequence_models", "targets", TrainingType.CROSS_SECTIONAL, Stage.GPU),
     TrainingStep("train_pairs_gpu", "symbol_sequence_models", "target_symbol", TrainingType.SYMBOL_SPECIFIC, Stage.GPU),
+    TrainingStep("train_blends_cpu", "blended_models", "target_symbol", TrainingType.SYMBOL_SPECIFIC, Stage.GPU, blends=True),
 )
 
 
@@ -93,9 +93,10 @@ class Pipeline:
         return result
 
     def train(self, jobs: Sequence[TrainingJob], families: Sequence[str] = ()) -> None:
-        """Train jobs whose partitions exist: CPU stage, blends, GPU stage. What fails is collected; the rest goes on."""
+        """Train jobs whose partitions exist: CPU stage with its blends, GPU stage with its. What fails is collected; the rest goes on."""
+        blend_families = self.settings.load().training.blend_families
         for step in TRAINING_STEPS:
-            keys = [partition_key_of(job) for job in jobs if _belongs(job, step)]
+            keys = [partition_key_of(job) for job in jobs if _belongs(with_families(job, tuple(families)), step, blend_families)]
             if keys:
                 self._train_step(step, keys, families)
 
@@ -131,14 +132,15 @@ class Pipeline:
 
 def raise_problem(problem: RunProblem) -> None:
     """Raise a step's failure as what it is to the user: something given that cannot be used, or a fault."""
-    if problem.error_class in USAGE_ERRORS:
+    if problem.error_class in REFUSAL_NAMES:
         raise UsageError(problem.message)
     raise RunError(f"{problem.step}: {problem.error_class}: {problem.message}", problem.traceback)
 
 
-def _belongs(job: TrainingJob, step: TrainingStep) -> bool:
-    routed = not step.blends or job.route is Route.BOTH
-    return job.training_type is step.training_type and routed and bool(job.stage_families.get(step.stage))
+def _belongs(job: TrainingJob, step: TrainingStep, blend_families: Sequence[str]) -> bool:
+    if step.blends:
+        return blend_stage(FAMILIES, blend_families, job) is step.stage
+    return job.training_type is step.training_type and bool(job.stage_families.get(step.stage))
 
 
 def _shown(details: Any) -> str:

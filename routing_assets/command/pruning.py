@@ -13,7 +13,7 @@ from resources.output_lock import output_locked
 from resources.retention import forget_runs, forgettable_runs
 from routing_assets.command.commands import CommandResult
 from routing_assets.command.options import settings_of
-from routing_assets.command.pipeline import UsageError
+from routing_assets.command.refusals import UsageError
 from training_assets.contracts import TrainingPlan
 from training_assets.plan_reader import MASTER_PLAN_FILE, read_master_plan
 from training_assets.retirement import REGISTER_FILE, judge_models, read_register, retire

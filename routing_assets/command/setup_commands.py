@@ -19,7 +19,7 @@ from resources.settings import DEFAULT_CONFIG_DIR
 from routing_assets.command.commands import CommandResult
 from routing_assets.command.completion import completion_script
 from routing_assets.command.options import build_parser
-from routing_assets.command.pipeline import UsageError
+from routing_assets.command.refusals import UsageError
 from training_assets.panel.alignment import Alignment, align_bars
 from training_assets.panel.survey import Survey, survey_bars
 

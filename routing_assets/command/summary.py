@@ -4,7 +4,7 @@ Belongs here: layout of the last words of `run`, `plan` and `train`. Does not: a
 """
 
 import io
-import shutil
+import sys
 from typing import Any
 
 import pandas as pd
@@ -14,19 +14,18 @@ from rich.table import Table
 from resources.settings import Settings
 from routing_assets.assets import ROUTING_PLAN_PATH
 from routing_assets.command.pipeline import PipelineOutcome
+from routing_assets.command.terminal import table_box, width
 from routing_assets.decisions.plan_documents import PlanError, read_routing_plan
 from routing_assets.report.plan_summary import reasons_by_route
 from training_assets.assets import LEADERBOARD_PATH
 from training_assets.contracts import TrainingPlan
-
-WIDTH = 130  # where the terminal does not say, and at most
 
 
 def run_text(settings: Settings, plan: TrainingPlan, outcome: PipelineOutcome, trained: bool) -> str:
     """Pairs by route with the commonest reasons, models by family with their scores, seconds by stage, where to look next."""
     console = Console(
         file=io.StringIO(),
-        width=min(WIDTH, shutil.get_terminal_size((WIDTH, 40)).columns),
+        width=width(),
         force_terminal=False,
         legacy_windows=False,
         highlight=False,
@@ -76,12 +75,16 @@ def _route_counts(settings: Settings) -> dict[str, int]:
         return {}  # a plan from elsewhere has no routes here
 
 
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=table_box(sys.stdout))
+
+
 def _routes_table(settings: Settings) -> Table | None:
     try:
         plan = read_routing_plan(settings.output / ROUTING_PLAN_PATH)
     except PlanError:
         return None
-    table = Table(title="Pairs by route", title_justify="left")
+    table = _table("Pairs by route")
     table.add_column("route")
     table.add_column("pairs", justify="right")
     table.add_column("commonest reasons")
@@ -95,7 +98,7 @@ def _families_table(settings: Settings) -> Table | None:
     board = _leaderboard(settings)
     if board is None or board.empty:
         return None
-    table = Table(title="Models by family, scores out of sample", title_justify="left")
+    table = _table("Models by family, scores out of sample")
     for name, justify in (("family", "left"), ("metric", "left"), ("models", "right"), ("median", "right"), ("best", "right"), ("best on", "left")):
         table.add_column(name, justify="right" if justify == "right" else "left")
     for (family, metric), rows in board.dropna(subset=["score"]).groupby(["family", "metric"]):
@@ -106,7 +109,7 @@ def _families_table(settings: Settings) -> Table | None:
 
 
 def _seconds_table(outcome: PipelineOutcome) -> Table:
-    table = Table(title="Seconds by stage", title_justify="left")
+    table = _table("Seconds by stage")
     table.add_column("stage")
     table.add_column("seconds", justify="right")
     for step, seconds in outcome.seconds.items():

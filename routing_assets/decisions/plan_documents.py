@@ -7,7 +7,6 @@ its content but the id itself, so a changed byte shows, and the same decisions h
 import gc
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +16,7 @@ import orjson
 
 from resources.files import encode_name, folder_written_atomically
 from routing_assets.contracts import RoutingPlan
-from routing_assets.decisions.gates import GATES
-from training_assets.contracts import Route
+from routing_assets.decisions.plan_markdown import routing_plan_markdown
 from training_assets.plan_reader import content_hash
 
 SCHEMA_VERSION = "1"
@@ -159,63 +157,6 @@ def read_document(file: Path, keys: tuple[str, ...], data_hash: str | None) -> d
     if data_hash is not None and metadata.get("data_hash") != data_hash:
         raise PlanError(f"{file}: made from other data: data_hash {metadata.get('data_hash')!r}, the data in use have {data_hash!r}; {mend} on these data")
     return document
-
-
-def routing_plan_markdown(plan: RoutingPlan, findings: tuple[str, ...] = ()) -> str:
-    """The plan for a reader: routes with their commonest reasons, what each gate refused, a row a target, and the leakage findings in words."""
-    metadata = plan.metadata
-    pairs = [pair for entry in plan.targets.values() for pair in entry["symbols"].values()]
-    reasons: dict[str, Counter[str]] = {str(route): Counter() for route in Route}
-    for pair in pairs:
-        reasons[pair["route"]].update(pair["reason"])
-    lines = [f"# Routing plan {plan.plan_id}", ""]
-    if metadata["dev_mode"]:
-        lines += ["**Made in dev_mode: the leakage and sample gates were relaxed. Not for production.**", ""]
-    lines += [f"{metadata['n_pairs']:,} pairs of {metadata['n_targets']:,} targets · data {metadata['data_hash']} · config {metadata['config_hash']}", ""]
-    lines += ["## Routes", "", "| route | pairs | share | commonest reasons |", "| --- | ---: | ---: | --- |"]
-    for route, count in metadata["route_counts"].items():
-        common = ", ".join(f"{code} ({n:,})" for code, n in sorted(reasons[route].items(), key=lambda item: (-item[1], item[0]))[:3])
-        lines.append(f"| {route} | {count:,} | {count / max(len(pairs), 1):.1%} | {common} |")
-    return "\n".join([*lines, *_funnel(plan, pairs), *_target_rows(plan), *_leakage(findings)]) + "\n"
-
-
-def _leakage(findings: tuple[str, ...]) -> list[str]:
-    if not findings:
-        return ["", "## Leakage", "", "Every detector that applies ran on every routed target and found nothing."]
-    return ["", "## Leakage", "", "What is blocked was left out of this plan; every number stands in METRICS/leakage_audit.parquet.", ""] + [
-        f"- {cell(line)}" for line in findings
-    ]
-
-
-def cell(text: str) -> str:
-    """Text that cannot break a Markdown table."""
-    return re.sub(r"([\\|`<>*_\[\]])", r"\\\1", " ".join(text.split())) or "(no name)"
-
-
-def _funnel(plan: RoutingPlan, pairs: list[dict[str, Any]]) -> list[str]:
-    refused = {mode: Counter[str]() for mode in ("SYMBOL_SPECIFIC", "CROSS_SECTIONAL")}
-    for pair in pairs:
-        refused["SYMBOL_SPECIFIC"].update(code.partition(":")[2] for code in pair["reason"] if code.startswith("SYMBOL_SPECIFIC:"))
-    refused["CROSS_SECTIONAL"].update(entry["cross_sectional"]["reason"] for entry in plan.targets.values())
-    left = {"SYMBOL_SPECIFIC": len(pairs), "CROSS_SECTIONAL": len(plan.targets)}
-    lines = ["", "## Gates", "", "| gate | local refused | local left | pooled refused | pooled left |", "| --- | ---: | ---: | ---: | ---: |"]
-    for gate in GATES:
-        for mode, counts in refused.items():
-            left[mode] -= counts[gate.code]
-        local, pooled = refused["SYMBOL_SPECIFIC"][gate.code], refused["CROSS_SECTIONAL"][gate.code]
-        lines.append(f"| {gate.code} | {local:,} | {left['SYMBOL_SPECIFIC']:,} | {pooled:,} | {left['CROSS_SECTIONAL']:,} |")
-    return lines
-
-
-def _target_rows(plan: RoutingPlan) -> list[str]:
-    short = {str(route): str(route).removeprefix("ROUTE_").lower().replace("_", " ") for route in Route}
-    lines = ["", "## Targets", "", f"| target | pooled side | reason | {' | '.join(short.values())} |", "| --- | --- | --- |" + " ---: |" * len(short)]
-    for target, entry in sorted(plan.targets.items()):
-        counts = Counter(pair["route"] for pair in entry["symbols"].values())
-        pooled = entry["cross_sectional"]
-        numbers = " | ".join(f"{counts[route]:,}" for route in short)
-        lines.append(f"| {cell(target)} | {pooled['route']}, {pooled['state']} | {pooled['reason']} | {numbers} |")
-    return lines
 
 
 def _write_split_yaml(plan: RoutingPlan, place: Path) -> None:

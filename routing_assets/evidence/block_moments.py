@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routing_assets.evidence.ridge_screen import as_slice
+from routing_assets.evidence.gram_sums import as_slice
 from routing_assets.evidence.screening import label_columns
 from training_assets.panel.panel import Panel
 from training_assets.splits import pre_holdout_mask
@@ -88,7 +88,7 @@ def _numeric_label(panel: Panel, target: str) -> Floats:
     """One column: the label clipped to its 1st and 99th percentile, class codes as they are ordered; NaN outside the rows before the holdout."""
     code = panel.target_code(target)
     columns = label_columns(panel, target)
-    label = columns[:, 0] if columns.shape[1] == 1 else np.asarray(panel.labels[code], np.float64)
+    label = np.asarray(columns[:, 0] if columns.shape[1] == 1 else panel.labels[code], np.float64)
     label = np.where(pre_holdout_mask(panel.holdout_start_code, panel.label_end_codes[code]), label, np.nan)
     known = label[np.isfinite(label)]
     if known.size:

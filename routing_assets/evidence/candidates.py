@@ -18,6 +18,7 @@ from routing_assets.evidence.candidates_table import candidates_from_table
 from routing_assets.evidence.feature_sets import feature_set_id, feature_sets
 from routing_assets.evidence.screening import TargetScores, score_targets
 from routing_assets.evidence.significance import candidate_q_values
+from routing_assets.evidence.told import Told, unheard
 from training_assets.leakage.status import allowed_features, side_statuses, unsafe_features
 from training_assets.panel.panel import Panel
 from training_assets.uncertainty import ScoreTable
@@ -25,7 +26,7 @@ from training_assets.uncertainty import ScoreTable
 _STABILITY_FIELDS = ("stability", "stability_score", "stability_ci_low", "mean_overlap", "std_overlap", "mean_tau", "std_tau", "n_snapshots")
 
 
-def build_candidates(panel: Panel, selection: pd.DataFrame, audit: pd.DataFrame, stability: pd.DataFrame, config: Config) -> Candidates:
+def build_candidates(panel: Panel, selection: pd.DataFrame, audit: pd.DataFrame, stability: pd.DataFrame, config: Config, told: Told = unheard) -> Candidates:
     """Score every pair and put all evidence into one table.
 
     Scores use every feature that the audit allows, chosen again inside each training fold; the final lists only name what is trained with.
@@ -33,7 +34,7 @@ def build_candidates(panel: Panel, selection: pd.DataFrame, audit: pd.DataFrame,
     Parameters
     ----------
     selection : of `select_features`; its targets are the ones routed.
-    audit : of `audit_leakage`. stability : of `measure_stability`.
+    audit : of `audit_leakage`. stability : of `measure_stability`. told : hears of the screen's progress.
 
     Returns
     -------
@@ -42,7 +43,7 @@ def build_candidates(panel: Panel, selection: pd.DataFrame, audit: pd.DataFrame,
     final = feature_sets(panel, selection, audit)
     allowed = {target: allowed_features(audit, target, panel.feature_names) for target in final}
     frames = []
-    for scores in score_targets(panel, allowed, config):
+    for scores in score_targets(panel, allowed, config, told=told):
         frames.append(_target_frame(panel, scores, final[scores.info.name], audit, config))
     table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(CANDIDATE_COLUMNS))
     measured = stability[["target", "mode", "symbol", *_STABILITY_FIELDS]]

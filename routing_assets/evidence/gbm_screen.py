@@ -16,7 +16,7 @@ from config.schema import Config
 from config.sections.base import TaskType
 from config.sections.scoring import ScoringConfig
 from resources.worker_pool import run_tasks
-from routing_assets.evidence.ridge_screen import as_slice
+from routing_assets.evidence.gram_sums import as_slice
 from training_assets.panel.panel import Panel
 from training_assets.splits import Fold
 
@@ -53,9 +53,10 @@ class GbmItem:
 
 @dataclass(frozen=True)
 class GbmAnswer:
-    """Predictions of one item on `rows`, and, a row each, mean and standard deviation of the predictions over the row's symbol's training rows.
+    """Predictions of one item, and their mean and standard deviation over each symbol's training rows.
 
-    All of shape (n, n_columns).
+    `rows` : shape (n,), panel rows. `predictions` : shape (n, n_columns). `centres`, `sizes` : shape (n_symbols, n_folds, n_columns), the item's
+    symbols (all, or its one) and folds (its one, or all); NaN where nothing was fitted, all symbols' for a symbol without training rows.
     """
 
     item: GbmItem
@@ -104,29 +105,33 @@ def fit_item(panel: Panel, setting: GbmSetting, item: GbmItem) -> GbmAnswer | No
     info = panel.target_infos[code]
     span = slice(0, panel.n_rows) if item.symbol is None else slice(int(panel.symbol_offsets[item.symbol]), int(panel.symbol_offsets[item.symbol + 1]))
     times, ends, labels = panel.time_codes[span], panel.label_end_codes[code][span], np.asarray(panel.labels[code])
-    parts: list[GbmAnswer] = []
-    for fold in folds if item.fold is None else [folds[item.fold]]:
+    n_symbols = len(panel.symbols) if item.symbol is None else 1
+    n_columns = len(info.classes) if info.task_type is TaskType.MULTICLASS_CLASSIFICATION else 1
+    some = folds if item.fold is None else [folds[item.fold]]
+    moments = np.full((2, n_symbols, len(some), n_columns), np.nan, np.float32)
+    rows, predictions = [], []
+    for number, fold in enumerate(some):
         test = np.flatnonzero(fold.test_mask(times, ends)) + span.start
         everything = np.flatnonzero(fold.train_mask(times, ends)) + span.start
         step = -(-everything.size // config.scoring.gbm_max_rows) if everything.size else 1
         train = everything[panel.time_codes[everything] % step == 0] if step > 1 else everything
         if test.size == 0 or train.size < config.splits.min_train_rows:
             continue
-        n_symbols = len(panel.symbols) if item.symbol is None else 1
         centre_on = train[:: max(1, train.size // (MAX_CENTRE_ROWS * n_symbols))]
         task = GbmTask(train, test, centre_on, info.task_type, len(info.classes))
         fitted = gbm_predictions(panel, labels, task, setting.feature_codes[item.target], config.scoring, config.seed)
         if fitted is not None:
-            parts.append(GbmAnswer(item, test, fitted[0], *_training_moments(panel, test, centre_on, fitted[1])))
-    if not parts:
-        return None
-    return GbmAnswer(item, *(np.concatenate([getattr(part, name) for part in parts]) for name in ("rows", "predictions", "centres", "sizes")))
+            rows.append(test)
+            predictions.append(fitted[0])
+            of_symbols = _training_moments(panel, centre_on, fitted[1])
+            moments[:, :, number] = of_symbols if item.symbol is None else of_symbols[:, item.symbol, None]
+    return GbmAnswer(item, np.concatenate(rows), np.concatenate(predictions), moments[0], moments[1]) if rows else None
 
 
-def _training_moments(panel: Panel, rows: Rows, centre_on: Rows, predictions: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation of predictions over the training rows of each row's symbol; over all of them for symbols that have none.
+def _training_moments(panel: Panel, centre_on: Rows, predictions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean and standard deviation of predictions over each symbol's training rows; over all of them for symbols that have none.
 
-    Shape (rows, n_columns) each.
+    Shape (2, n_symbols, n_columns).
     """
     symbols = np.searchsorted(panel.symbol_offsets, centre_on, side="right") - 1
     counts = np.bincount(symbols, minlength=len(panel.symbols))[:, None]
@@ -136,9 +141,7 @@ def _training_moments(panel: Panel, rows: Rows, centre_on: Rows, predictions: ND
         return np.where(counts > 0, sums / np.maximum(counts, 1), values.mean(axis=0)[None, :])
 
     means = mean_by_symbol(predictions.astype(np.float64))
-    sizes = np.sqrt(mean_by_symbol((predictions - means[symbols]) ** 2))
-    of_row = np.searchsorted(panel.symbol_offsets, rows, side="right") - 1
-    return means[of_row].astype(np.float32), sizes[of_row].astype(np.float32)
+    return np.stack([means, np.sqrt(mean_by_symbol((predictions - means[symbols]) ** 2))]).astype(np.float32)
 
 
 def gbm_predictions(
@@ -158,7 +161,8 @@ def gbm_predictions(
         return None
     chosen = strongest_features(panel, task.train, known, feature_codes, config.gbm_features)
     data = lightgbm.Dataset(_matrix(panel, chosen, task.train), label=_clipped(known, task.task_type), free_raw_data=True, params={"verbose": -1})
-    booster = lightgbm.train(_parameters(task, config, seed), data, num_boost_round=config.gbm_rounds)
+    # The booster that trained predicts; written to text and read back, as the default is, it costs a tenth of the fit.
+    booster = lightgbm.train(_parameters(task, config, seed), data, num_boost_round=config.gbm_rounds, keep_training_booster=True)
     rows = np.concatenate([task.test, task.centre_on])
     predicted = np.asarray(booster.predict(_matrix(panel, chosen, rows), num_threads=1), np.float32).reshape(rows.size, -1)
     return predicted[: task.test.size], predicted[task.test.size :]
@@ -206,7 +210,7 @@ def _parameters(task: GbmTask, config: ScoringConfig, seed: int) -> dict[str, An
         "seed": seed,
         "num_threads": 1,
         "deterministic": True,
-        "force_row_wise": True,
+        "force_col_wise": True,
         "verbose": -1,
     }
     if task.task_type is TaskType.MULTICLASS_CLASSIFICATION:

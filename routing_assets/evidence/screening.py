@@ -10,7 +10,7 @@ ensemble's own p to be below it, the cascade does not inflate the error rate.
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,10 @@ from config.schema import Config
 from config.sections.base import TaskType
 from resources.worker_pool import default_workers
 from routing_assets.evidence.gbm_screen import GbmAnswer, GbmItem, GbmSetting, run_items
-from routing_assets.evidence.ridge_screen import RidgePredictions, nested_stages, ridge_predictions
+from routing_assets.evidence.ridge_screen import KINDS, RidgePredictions, ridge_predictions
 from routing_assets.evidence.sides import SidePredictions, Trees, standardised_sides, with_trees
+from routing_assets.evidence.stages import nested_stages
+from routing_assets.evidence.told import Told, unheard
 from training_assets.contributions import Contributions, centred_contributions
 from training_assets.metrics import METRIC_NAMES, SCORE_NULLS, score_pooled
 from training_assets.panel.panel import Panel, TargetInfo
@@ -56,7 +58,7 @@ class TargetScores:
 
 
 def score_targets(
-    panel: Panel, features: Mapping[str, Sequence[str]], config: Config, folds: Mapping[str, Sequence[Fold]] | None = None
+    panel: Panel, features: Mapping[str, Sequence[str]], config: Config, folds: Mapping[str, Sequence[Fold]] | None = None, told: Told = unheard
 ) -> Iterator[TargetScores]:
     """Score every (target, symbol) pair out of sample.
 
@@ -64,24 +66,25 @@ def score_targets(
     ----------
     features : the features each target may use; its keys are the targets that are scored.
     folds : folds by target; None makes those of `config.splits`, all before the holdout.
+    told : hears how many of the boosted trees that the closed form leaves open are fitted; they take nearly all of the time.
     """
     names = [name for name in panel.target_names if name in features]
     folds_of = {name: tuple(folds[name]) if folds else target_folds_of(panel, name, features[name], config) for name in names}
     at_once = max(1, MAX_ROWS_AT_ONCE // max(panel.n_rows, 1))
     for start in range(0, len(names), at_once):
-        yield from _score_some(panel, {name: features[name] for name in names[start : start + at_once]}, folds_of, config)
+        yield from _score_some(panel, {name: features[name] for name in names[start : start + at_once]}, folds_of, config, told)
 
 
-def _score_some(panel: Panel, features: Mapping[str, Sequence[str]], folds: Mapping[str, Sequence[Fold]], config: Config) -> Iterator[TargetScores]:
-    sides: dict[str, SidePredictions] = {}
+def _score_some(panel: Panel, features: Mapping[str, Sequence[str]], folds: Mapping[str, Sequence[Fold]], config: Config, told: Told) -> Iterator[TargetScores]:
+    # Predictions are held as the closed form gives them; in units of their training rows they are five times as large, so one target's at a time.
+    ridges: dict[str, RidgePredictions] = {}
     for names in _groups(panel, features):
         codes = panel.feature_codes(tuple(features[names[0]]))
-        for name, ridge in _ridge_of_group(panel, names, codes, folds[names[0]], config).items():
-            sides[name] = standardised_sides(ridge)
-    screened = {name: _screen(panel, name, side, config) for name, side in sides.items()}
-    answers = _fit_trees(panel, screened, features, folds, config)
+        ridges |= _ridge_of_group(panel, names, codes, folds[names[0]], config)
+    screened = {name: _screen(panel, name, standardised_sides(ridge), config) for name, ridge in ridges.items()}
+    trees = _fit_trees(panel, screened, ridges, features, folds, config, told)
     for name, screen in screened.items():
-        yield _final_scores(panel, name, sides.pop(name), screen, answers.pop(name, []), config)
+        yield _final_scores(panel, name, ridges.pop(name), screen, trees.pop(name), config)
 
 
 @dataclass(frozen=True)
@@ -107,36 +110,59 @@ def _screen(panel: Panel, name: str, sides: SidePredictions, config: Config) -> 
 
 
 def _fit_trees(
-    panel: Panel, screened: Mapping[str, _Screened], features: Mapping[str, Sequence[str]], folds: Mapping[str, Sequence[Fold]], config: Config
-) -> dict[str, list[GbmAnswer]]:
+    panel: Panel,
+    screened: Mapping[str, _Screened],
+    ridges: Mapping[str, RidgePredictions],
+    features: Mapping[str, Sequence[str]],
+    folds: Mapping[str, Sequence[Fold]],
+    config: Config,
+    told: Told,
+) -> dict[str, "FittedTrees"]:
     items = []
     for name, screen in screened.items():
         items += [GbmItem(name, None, number) for number in range(len(folds[name]))] if screen.pooled else []
         items += [GbmItem(name, int(symbol), None) for symbol in np.flatnonzero(screen.local)]
     setting = GbmSetting(config, dict(folds), {name: panel.feature_codes(tuple(features[name])) for name in screened})
-    answers: dict[str, list[GbmAnswer]] = {}
-    for answer in run_items(panel, setting, items, config.resources.workers or default_workers()):
-        answers.setdefault(answer.item.target, []).append(answer)
-    return answers
+    fitted = {name: FittedTrees(np.zeros(len(panel.symbols), bool)) for name in screened}
+    for done, answer in enumerate(run_items(panel, setting, items, config.resources.workers or default_workers()), start=1):
+        fitted[answer.item.target].take(answer, ridges[answer.item.target])
+        told(done, len(items), answer.item.target)
+    return fitted
 
 
-def _final_scores(panel: Panel, name: str, sides: SidePredictions, screen: _Screened, answers: Sequence[GbmAnswer], config: Config) -> TargetScores:
+def _final_scores(panel: Panel, name: str, ridge: RidgePredictions, screen: _Screened, trees: "FittedTrees", config: Config) -> TargetScores:
     info = panel.target_infos[panel.target_code(name)]
-    tables = _tables(panel, info, _with_answers(panel, sides, answers), config) if answers else screen.tables
-    fitted = np.zeros(len(panel.symbols), bool)
-    fitted[[answer.item.symbol for answer in answers if answer.item.symbol is not None]] = True
-    has_pooled = any(answer.item.symbol is None for answer in answers)
-    return _assembled(panel, name, info, tables, fitted, screen.local & ~fitted, has_pooled, screen.audited)
+    tables = _tables(panel, info, trees.joined(standardised_sides(ridge)), config) if trees else screen.tables
+    return _assembled(panel, name, info, tables, trees.of_symbols, screen.local & ~trees.of_symbols, trees.pooled is not None, screen.audited)
 
 
-def _with_answers(panel: Panel, sides: SidePredictions, answers: Sequence[GbmAnswer]) -> SidePredictions:
-    pooled, local = Trees.none(sides), Trees.none(sides)
-    for answer in answers:
-        into = pooled if answer.item.symbol is None else local
-        place = np.searchsorted(sides.rows, answer.rows)
-        into.predictions[place], into.centres[place], into.sizes[place] = answer.predictions, answer.centres, answer.sizes
-    has_pooled = any(answer.item.symbol is None for answer in answers)
-    return with_trees(sides, pooled if has_pooled else None, local)
+@dataclass
+class FittedTrees:
+    """A target's boosted trees, filled in as they are fitted; `of_symbols` (n_symbols,) marks the local ones."""
+
+    of_symbols: NDArray[np.bool_]
+    pooled: Trees | None = None
+    local: Trees | None = None
+
+    def __bool__(self) -> bool:
+        return self.pooled is not None or self.local is not None
+
+    def take(self, answer: GbmAnswer, ridge: RidgePredictions) -> None:
+        """Put one answer in its place beside the closed form's predictions."""
+        symbol, fold = answer.item.symbol, answer.item.fold
+        if symbol is None:
+            into = self.pooled = self.pooled or Trees.none(ridge)
+        else:
+            into = self.local = self.local or Trees.none(ridge)
+            self.of_symbols[symbol] = True
+        into.predictions[np.searchsorted(ridge.rows, answer.rows)] = answer.predictions
+        symbols = slice(None) if symbol is None else slice(symbol, symbol + 1)
+        folds = slice(None) if fold is None else slice(fold, fold + 1)
+        into.centres[symbols, folds], into.sizes[symbols, folds] = answer.centres, answer.sizes
+
+    def joined(self, sides: SidePredictions) -> SidePredictions:
+        """The sides with these trees in them."""
+        return with_trees(sides, self.pooled, self.local)
 
 
 @dataclass(frozen=True)
@@ -169,18 +195,21 @@ def predict_holdout(
         # Walk-forward windows are nested: the earlier ones choose penalties and strengths for the last, as they do for each other.
         folds = (*earlier, last) if earlier[0].train_after_from is None else (last,)
         for name, ridge in _ridge_of_group(panel, names, codes, folds, config).items():
-            sides = standardised_sides(_of_stage(ridge, len(folds) - 1))
+            held = _of_stage(ridge, len(folds) - 1)
             items = [GbmItem(name, None, 0)] * trees[name].pooled + [GbmItem(name, int(symbol), None) for symbol in np.flatnonzero(trees[name].local)]
             setting = GbmSetting(config, {name: (last,)}, {name: codes})
-            answers = list(run_items(panel, setting, items, config.resources.workers or default_workers()))
-            yield panel.target_infos[panel.target_code(name)], _with_answers(panel, sides, answers)
+            fitted = FittedTrees(np.zeros(len(panel.symbols), bool))
+            for answer in run_items(panel, setting, items, config.resources.workers or default_workers()):
+                fitted.take(answer, held)
+            yield panel.target_infos[panel.target_code(name)], fitted.joined(standardised_sides(held))
 
 
 def _of_stage(ridge: RidgePredictions, stage: int) -> RidgePredictions:
     """The rows of one stage, counted as stage 0."""
-    part = ridge.stages == stage
-    kinds = {field.name: getattr(ridge, field.name)[part] for field in fields(RidgePredictions) if field.name != "strengths"}
-    return replace(ridge, **{**kinds, "stages": kinds["stages"] - stage})
+    part, one = ridge.stages == stage, slice(stage, stage + 1)
+    of_rows = {name: getattr(ridge, name)[part] for name in ("rows", "symbols", *KINDS)}
+    of_stages = {name: getattr(ridge, name)[:, one] for name in ("centres", "sizes", "label_centres")}
+    return replace(ridge, **of_rows, **of_stages, stages=ridge.stages[part] - stage)
 
 
 def target_folds_of(panel: Panel, target: str, features: Sequence[str], config: Config) -> tuple[Fold, ...]:
@@ -191,16 +220,18 @@ def target_folds_of(panel: Panel, target: str, features: Sequence[str], config: 
     return make_folds(panel.holdout_start_code, info.horizon_bars, lookback, config.splits)
 
 
-def label_columns(panel: Panel, target: str) -> Floats:
+def label_columns(panel: Panel, target: str) -> NDArray[np.float32]:
     """Shape (n_rows, n_columns): the label, or one indicator a class; NaN where missing."""
-    code = panel.target_code(target)
-    labels = np.asarray(panel.labels[code], np.float64)
-    info = panel.target_infos[code]
-    if info.task_type is not TaskType.MULTICLASS_CLASSIFICATION:
-        return np.asarray(labels[:, None])
-    indicators = (labels[:, None] == np.arange(len(info.classes))[None, :]).astype(float)
-    indicators[~np.isfinite(labels)] = np.nan
-    return np.asarray(indicators)
+    labels, classes = np.asarray(panel.labels[panel.target_code(target)]), _indicated(panel, target)
+    if not classes:
+        return labels[:, None]
+    return np.where(np.isfinite(labels)[:, None], labels[:, None] == np.arange(len(classes), dtype=np.float32), np.float32(np.nan)).astype(np.float32)
+
+
+def _indicated(panel: Panel, target: str) -> tuple[float, ...]:
+    """The classes that have an indicator each; none where the label itself is the one column."""
+    info = panel.target_infos[panel.target_code(target)]
+    return info.classes if info.task_type is TaskType.MULTICLASS_CLASSIFICATION else ()
 
 
 def _groups(panel: Panel, features: Mapping[str, Sequence[str]]) -> list[list[str]]:
@@ -216,26 +247,30 @@ def _groups(panel: Panel, features: Mapping[str, Sequence[str]]) -> list[list[st
 
 
 def _ridge_of_group(panel: Panel, names: Sequence[str], codes: NDArray[np.int64], folds: Sequence[Fold], config: Config) -> dict[str, RidgePredictions]:
-    columns = [label_columns(panel, name) for name in names]
+    columns = np.hstack([label_columns(panel, name) for name in names])
     ends = panel.label_end_codes[panel.target_code(names[0])]
     nested = [folds] if all(fold.train_after_from is None for fold in folds) else [[fold] for fold in folds]
     parts = []
-    for number, some in enumerate(nested):
+    for some in nested:
         stages = nested_stages(some, panel.time_codes, ends, config.splits.inner_fraction)
-        one = ridge_predictions(panel, np.hstack(columns), codes, stages, config.scoring.shrinkage_grid, config.splits.min_train_rows)
-        parts.append((one, number))
-    widths = np.cumsum([0, *(column.shape[1] for column in columns)])
-    return {name: _joined(parts, slice(widths[i], widths[i + 1])) for i, name in enumerate(names)}
+        parts.append(ridge_predictions(panel, columns, codes, stages, config.scoring.shrinkage_grid, config.splits.min_train_rows))
+    together = parts[0] if len(parts) == 1 else _in_row_order(parts)
+    widths = np.cumsum([0, *(len(_indicated(panel, name)) or 1 for name in names)])
+    return {name: _columns_of(together, slice(widths[i], widths[i + 1])) for i, name in enumerate(names)}
 
 
-def _joined(parts: Sequence[tuple[RidgePredictions, int]], columns: slice) -> RidgePredictions:
-    """One target's columns, the passes of k-fold put back into row order."""
-    rows = np.concatenate([one.rows for one, _ in parts])
-    order = np.argsort(rows, kind="stable")
-    stages = np.concatenate([one.stages + number for one, number in parts])[order]
-    kinds = [field.name for field in fields(RidgePredictions) if field.name not in ("rows", "stages", "strengths")]
-    stack = {kind: np.concatenate([getattr(one, kind)[:, columns] for one, _ in parts])[order] for kind in kinds}
-    return RidgePredictions(rows[order], stages, **stack, strengths=parts[-1][0].strengths)
+def _in_row_order(parts: Sequence[RidgePredictions]) -> RidgePredictions:
+    """The passes of k-fold, one tested stage each, as one."""
+    order = np.argsort(np.concatenate([one.rows for one in parts]), kind="stable")
+    stages = np.concatenate([one.stages + number for number, one in enumerate(parts)])[order]
+    of_rows = {name: np.concatenate([getattr(one, name) for one in parts])[order] for name in ("rows", "symbols", *KINDS)}
+    of_stages = {name: np.concatenate([getattr(one, name) for one in parts], axis=1) for name in ("centres", "sizes", "label_centres")}
+    return RidgePredictions(stages=stages, **of_rows, **of_stages, strengths=parts[-1].strengths)
+
+
+def _columns_of(ridge: RidgePredictions, columns: slice) -> RidgePredictions:
+    """One target's columns, without a copy."""
+    return replace(ridge, **{name: getattr(ridge, name)[..., columns] for name in (*KINDS, "centres", "sizes", "label_centres")})
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from config.schema import Config
 from routing_assets.evidence.selection_sample import selection_sample
 from routing_assets.evidence.selectors import SELECTORS, Selectors
+from routing_assets.evidence.told import Told, unheard
 from training_assets.panel.panel import Panel
 from training_assets.splits import inner_split, pre_holdout_mask
 
@@ -33,8 +34,8 @@ FEWEST_FEATURES = 20
 SELECTION_COLUMNS = ("target", "feature", *SELECTORS, "consensus", "canary_bound", "rank", "selected", "fit_start_code", "fit_end_code")
 
 
-def select_features(panel: Panel, targets: Sequence[str], config: Config) -> pd.DataFrame:
-    """Score every feature for every target and mark the selected ones.
+def select_features(panel: Panel, targets: Sequence[str], config: Config, told: Told = unheard) -> pd.DataFrame:
+    """Score every feature for every target and mark the selected ones; `told` hears of each target.
 
     Returns
     -------
@@ -49,11 +50,14 @@ def select_features(panel: Panel, targets: Sequence[str], config: Config) -> pd.
     if not config.features.auto_select or not panel.feature_names:
         measured = []
     frames = {target: _unmeasured(panel, target) for target in targets}
+    done: list[str] = []
     for group in _sample_groups(measured, usable):
         sample = selection_sample(panel, group, config.features.n_canaries, N_MOVES, MAX_ROWS, config.seed)
         selectors = Selectors.of(sample)
         for target in group:
             frames[target] = _measured(panel, target, selectors, config)
+            done.append(target)
+            told(len(done), len(measured), target)
     if not frames:
         return pd.DataFrame(columns=list(SELECTION_COLUMNS))
     return pd.concat(list(frames.values()), ignore_index=True)

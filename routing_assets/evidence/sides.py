@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from routing_assets.evidence.ridge_screen import RidgePredictions
+from routing_assets.evidence.ridge_screen import KINDS, RidgePredictions
 
 Floats = NDArray[np.float64]
 
@@ -18,14 +18,15 @@ Floats = NDArray[np.float64]
 class SidePredictions:
     """Out-of-sample predictions of one target, all on the same rows.
 
-    `rows` : shape (n,), panel rows, symbol after symbol, time ascending; `folds` (n,). `pooled_everywhere` is comparable across symbols, in units of its
-    spread in the fold. `pooled`, `local` and `blended` are deviations from the mean prediction over the symbol's own training rows, in
+    `rows` : shape (n,), panel rows, symbol after symbol, time ascending; `folds`, `symbols` (n,). `pooled_everywhere` is comparable across symbols, in
+    units of its spread in the fold. `pooled`, `local` and `blended` are deviations from the mean prediction over the symbol's own training rows, in
     units of their spread there. All shape (n, n_columns), NaN where there is no model. `label_centres` (n, n_columns) are label means over
     training rows.
     """
 
     rows: NDArray[np.int64]
     folds: NDArray[np.int64]
+    symbols: NDArray[np.int64]
     pooled_everywhere: Floats
     pooled: Floats
     local: Floats
@@ -38,12 +39,13 @@ def standardised_sides(ridge: RidgePredictions) -> SidePredictions:
     n_stages = int(ridge.stages.max()) + 1 if ridge.stages.size else 1
 
     def deviations(kind: str) -> Floats:
-        return in_training_units(getattr(ridge, kind).astype(float), getattr(ridge, f"{kind}_centres"), getattr(ridge, f"{kind}_sizes"))
+        number = KINDS.index(kind)
+        centres, sizes = (one[ridge.symbols, ridge.stages, number] for one in (ridge.centres, ridge.sizes))
+        return in_training_units(getattr(ridge, kind).astype(float), centres, sizes)
 
     everywhere = _scaled(_less_fold_mean(ridge.pooled.astype(float), ridge.stages), ridge.stages, n_stages)
-    return SidePredictions(
-        ridge.rows, ridge.stages, everywhere, deviations("pooled"), deviations("local"), deviations("blended"), ridge.label_centres.astype(float)
-    )
+    label_centres = ridge.label_centres[ridge.symbols, ridge.stages].astype(float)
+    return SidePredictions(ridge.rows, ridge.stages, ridge.symbols, everywhere, deviations("pooled"), deviations("local"), deviations("blended"), label_centres)
 
 
 def in_training_units(predictions: Floats, centres: Floats, sizes: Floats) -> Floats:
@@ -72,30 +74,38 @@ def _less_fold_mean(values: Floats, folds: NDArray[np.int64]) -> Floats:
 
 @dataclass(frozen=True)
 class Trees:
-    """Predictions of boosted trees on the sides' rows, their means and sizes over each symbol's training rows; (n, n_columns), NaN where not fitted."""
+    """Predictions of boosted trees on the sides' rows, shape (n, n_columns), and their mean and size over each symbol's training rows, shape
+    (n_symbols, n_folds, n_columns); NaN where not fitted."""
 
-    predictions: Floats
-    centres: Floats
-    sizes: Floats
+    predictions: NDArray[np.float32]
+    centres: NDArray[np.float32]
+    sizes: NDArray[np.float32]
 
     @classmethod
-    def none(cls, sides: SidePredictions) -> "Trees":
-        return cls(*(np.full(sides.pooled.shape, np.nan) for _ in range(3)))
+    def none(cls, ridge: RidgePredictions) -> "Trees":
+        n_columns = ridge.pooled.shape[1]
+        shape = (*ridge.label_centres.shape[:2], n_columns)
+        return cls(np.full((ridge.rows.size, n_columns), np.nan, np.float32), np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32))
+
+    def in_training_units(self, sides: SidePredictions) -> Floats:
+        """Deviations from each symbol's training mean, in units of the spread there; shape (n, n_columns)."""
+        centres, sizes = (one[sides.symbols, sides.folds].astype(float) for one in (self.centres, self.sizes))
+        return in_training_units(self.predictions.astype(float), centres, sizes)
 
 
-def with_trees(sides: SidePredictions, pooled: Trees | None, local: Trees) -> SidePredictions:
+def with_trees(sides: SidePredictions, pooled: Trees | None, local: Trees | None) -> SidePredictions:
     """Join boosted trees to the closed form on the rows where both predict; the blended side takes the pooled trees."""
-    own = _mean_of_known(sides.local, in_training_units(local.predictions, local.centres, local.sizes))
+    if local is not None:
+        sides = replace(sides, local=_mean_of_known(sides.local, local.in_training_units(sides)))
     if pooled is None:
-        return replace(sides, local=own)
-    within = in_training_units(pooled.predictions, pooled.centres, pooled.sizes)
+        return sides
+    within = pooled.in_training_units(sides)
     n_folds = int(sides.folds.max()) + 1 if sides.folds.size else 1
-    everywhere = _scaled(_less_fold_mean(pooled.predictions, sides.folds), sides.folds, n_folds)
+    everywhere = _scaled(_less_fold_mean(pooled.predictions.astype(float), sides.folds), sides.folds, n_folds)
     return replace(
         sides,
         pooled_everywhere=_mean_of_known(sides.pooled_everywhere, everywhere),
         pooled=_mean_of_known(sides.pooled, within),
-        local=own,
         blended=_mean_of_known(sides.blended, within),
     )
 

@@ -17,7 +17,9 @@ from routing_assets.decisions.routing_plan import pair_reasons
 from routing_assets.plans.training_plan import job_document
 from training_assets.contracts import TrainingPlan
 
-PROVENANCE = ("config_hash", "data_hash", "git_commit", "metrics_snapshot", "routing_plan_id", "dev_mode")
+# What a plan stands on, in the order in which one thing makes the next differ, and what its metadata calls it.
+CAUSES = (("data", "data_hash"), ("config", "config_hash"), ("code", "git_commit"), ("library version", "library_versions"), ("candidates", "metrics_snapshot"))
+PROVENANCE = (*(name for _, name in CAUSES), "routing_plan_id", "dev_mode")
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,21 @@ class JobChange:
 
 @dataclass(frozen=True)
 class PlanDiff:
-    """What two training plans do not share; `added` and `removed` map a job's id to the reason."""
+    """What two training plans do not share.
+
+    Attributes
+    ----------
+    added, removed : a job's id to the reason.
+    provenance : name in the metadata to its value before and after, where they differ; of the library versions those alone that do.
+    first_cause : the first of data, config, code and library version that differs, in words; "candidates" where none of these does but the
+        candidates do, as when one of the tables came from elsewhere. None where nothing differs.
+    """
 
     added: dict[str, str]
     removed: dict[str, str]
     changed: tuple[JobChange, ...]
     provenance: dict[str, tuple[Any, Any]]
+    first_cause: str | None
 
     @property
     def differs(self) -> bool:
@@ -68,7 +79,8 @@ class PlanDiff:
     def text(self) -> str:
         """The difference for a terminal."""
         lines = [f"{len(self.added)} jobs added, {len(self.removed)} removed, {len(self.changed)} changed"]
-        lines += [f"  {name}: {before} -> {after}" for name, (before, after) in self.provenance.items()]
+        lines += [f"first cause: {self.first_cause}"] if self.first_cause else []
+        lines += [f"  {name}: {_brief(before, after)}" for name, (before, after) in self.provenance.items()]
         lines += [f"+ {job}: {reason}" for job, reason in self.added.items()]
         lines += [f"- {job}: {reason}" for job, reason in self.removed.items()]
         for change in self.changed:
@@ -106,7 +118,7 @@ def diff(before: TrainingPlan, after: TrainingPlan, routing_before: RoutingPlan 
     routing_before, routing_after : the routing plans behind them, where at hand: they say why a pair has no job.
     """
     old, new = ({job.job_id: job_document(job) for job in plan.jobs} for plan in (before, after))
-    provenance = {name: (before.metadata.get(name), after.metadata.get(name)) for name in PROVENANCE if before.metadata.get(name) != after.metadata.get(name)}
+    provenance = _provenance(before.metadata, after.metadata)
     causes = ", ".join(f"{name} changed" for name in provenance if name != "routing_plan_id")
     changed = []
     for job_id in sorted(old.keys() & new.keys()):
@@ -119,7 +131,18 @@ def diff(before: TrainingPlan, after: TrainingPlan, routing_before: RoutingPlan 
         removed={job_id: _why(old[job_id], routing_after, causes or old[job_id]["reason"], "now") for job_id in sorted(old.keys() - new.keys())},
         changed=tuple(changed),
         provenance=provenance,
+        first_cause=next((f"{cause} ({_brief(*provenance[name])})" for cause, name in CAUSES if name in provenance), None),
     )
+
+
+def _provenance(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What differs of the metadata that says where a plan comes from; plans of older versions state fewer of them."""
+    found = {name: (before.get(name), after.get(name)) for name in PROVENANCE if before.get(name) != after.get(name)}
+    old, new = found.get("library_versions", (None, None))
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        changed = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+        found["library_versions"] = ({name: old.get(name) for name in changed}, {name: new.get(name) for name in changed})
+    return found
 
 
 def _why(job: Mapping[str, Any], other: RoutingPlan | None, otherwise: str, when: str) -> str:
@@ -140,4 +163,7 @@ def _brief(before: Any, after: Any) -> str:
         gone, come = [item for item in before if item not in after], [item for item in after if item not in before]
         moves = [f"-{item}" for item in gone[:10]] + [f"+{item}" for item in come[:10]]
         return f"{len(before)} -> {len(after)} entries: {' '.join(moves) or 'another order'}"
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+        return ", ".join(f"{name} {before.get(name)} -> {after.get(name)}" for name in names)
     return f"{before} -> {after}"

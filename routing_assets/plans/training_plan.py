@@ -3,6 +3,7 @@
 Belongs here: the plan's content and the consumers' filters. Does not: its files (`training_plan_files`), or fitting (`training_assets`).
 """
 
+import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from training_assets.contracts import Route, Stage, TrainingJob, TrainingPlan, T
 from training_assets.families.base import Family
 from training_assets.plan_reader import content_hash, with_families
 
+SCORING_LIBRARIES = ("lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "TA-Lib")
 PRIORITIES = {Route.BOTH: 3, Route.CROSS_SECTIONAL: 2, Route.SYMBOL_SPECIFIC: 2, Route.EXPERIMENTAL_ONLY: 1}
 POOLED_ROUTES = (Route.CROSS_SECTIONAL, Route.BOTH)
 LOCAL_ROUTES = (Route.SYMBOL_SPECIFIC, Route.BOTH, Route.EXPERIMENTAL_ONLY)
@@ -41,6 +43,7 @@ def make_training_plan(
     families: Iterable[Family],
     config: TrainingConfig,
     state_features: Mapping[str, tuple[str, ...]] | None = None,
+    library_versions: Mapping[str, str] | None = None,
 ) -> TrainingPlan:
     """The jobs of a routing plan, ordered by priority (highest first), target, symbol, the pooled job before local ones.
 
@@ -52,6 +55,7 @@ def make_training_plan(
     feature_sets : features by target, in the order models see them.
     families : the registry's entries; `config.families` names those in use, without regard to case.
     state_features : by target, features that tell the market's state, for the families that need one where the target's own tell nothing of it.
+    library_versions : of `plan_libraries`, named in the metadata as given, so that two runs can be told apart by them.
 
     Raises
     ------
@@ -73,11 +77,17 @@ def make_training_plan(
         "routing_plan_id": routing.plan_id,
         "total_jobs": len(jobs),
         "model_families": sorted({name for job in jobs for name in job.model_families}),
+        "library_versions": dict(library_versions or {}),
     }
     summary = summarise(jobs, n_blocked=int(routing.metadata["route_counts"][Route.BLOCKED]), n_without_family=sum(not job.model_families for job in drafts))
     document = training_plan_document(TrainingPlan(metadata, jobs, summary))
     metadata["run_id"] = f"run-{content_hash(document)[:12]}"
     return TrainingPlan({**metadata, "plan_id": content_hash({**document, "metadata": metadata})}, jobs, summary)
+
+
+def plan_libraries(families: Iterable[Family], wanted: Iterable[str]) -> frozenset[str]:
+    """Distributions whose version can change a plan or its models: those that score, and those of the families in use. Raises as `choose_families`."""
+    return frozenset(SCORING_LIBRARIES).union(*(family.libraries for family in choose_families(families, wanted)))
 
 
 def training_plan_document(plan: TrainingPlan) -> dict[str, Any]:
@@ -103,17 +113,25 @@ def choose_families(families: Iterable[Family], wanted: Iterable[str]) -> tuple[
     known = {family.name.lower(): family for family in families}
     missing = [name for name in wanted if name.lower() not in known]
     if missing:
-        raise PlanError(f"training.families: '{missing[0]}' is no model family; use some of {', '.join(sorted(family.name for family in known.values()))}")
+        close = difflib.get_close_matches(missing[0].lower(), known, n=1)
+        hint = f"did you mean '{known[close[0]].name}'? there are" if close else "use some of"
+        raise PlanError(f"training.families: '{missing[0]}' is no model family; {hint} {', '.join(sorted(family.name for family in known.values()))}")
     return tuple({name.lower(): known[name.lower()] for name in wanted}.values())
 
 
 def filter_jobs(
-    plan: TrainingPlan, targets: Iterable[str] = (), symbols: Iterable[str] = (), families: Iterable[str] = (), model_types: str = "both"
+    plan: TrainingPlan,
+    targets: Iterable[str] = (),
+    symbols: Iterable[str] = (),
+    families: Iterable[str] = (),
+    model_types: str = "both",
+    routes: Iterable[str] = (),
 ) -> tuple[TrainingJob, ...]:
     """The jobs a consumer asked for; an empty selection means all.
 
     A cross-sectional job stays if it pools any of `symbols`, and keeps its whole pool: on other symbols it would be another model.
-    `model_types` `cross-sectional` keeps pooled jobs only. Targets and families match without regard to case.
+    `model_types` `cross-sectional` keeps pooled jobs only. Targets, families and routes match without regard to case; a route may be given without
+    its `ROUTE_`.
 
     Raises
     ------
@@ -123,10 +141,13 @@ def filter_jobs(
     chosen_targets = _matching("target", targets, {job.target for job in plan.jobs}, fold=True)
     chosen_symbols = _matching("symbol", symbols, {symbol for job in plan.jobs for symbol in (job.symbols or (job.symbol or "",))}, fold=False)
     chosen_families = _matching("family", families, {name for job in plan.jobs for name in job.model_families}, fold=True)
+    full_names = [f"ROUTE_{name.upper().removeprefix('ROUTE_')}" for name in routes]
+    chosen_routes = _matching("route", full_names, {str(job.route) for job in plan.jobs}, fold=True)
     jobs = []
     for job in plan.jobs:
         names = set(job.symbols or (job.symbol,))
         kept = (not chosen_targets or job.target in chosen_targets) and (not chosen_symbols or bool(names & chosen_symbols))
+        kept = kept and (not chosen_routes or str(job.route) in chosen_routes)
         if kept and (model_types != "cross-sectional" or job.training_type is TrainingType.CROSS_SECTIONAL):
             narrowed = with_families(job, tuple(chosen_families))
             jobs += [narrowed] if narrowed.model_families else []

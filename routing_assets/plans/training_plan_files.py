@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from resources.files import encode_name, folder_written_atomically
-from routing_assets.decisions.plan_documents import Line, PlanError, cell, collector_paused, json_text, lay_out, read_document, yaml_text
+from routing_assets.decisions.plan_documents import Line, PlanError, collector_paused, json_text, lay_out, read_document, yaml_text
+from routing_assets.decisions.plan_markdown import cell
 from routing_assets.plans.training_plan import training_plan_document
-from training_assets.contracts import TrainingJob, TrainingPlan
+from training_assets.contracts import Stage, TrainingJob, TrainingPlan
 from training_assets.plan_reader import job_of_document
 
 MASTER = "master_training_plan.json"
+MAX_JOBS = 1_000  # beyond this a list is searched, not read
 PLAN_FOLDER = Path("globals") / "training_plan"
 OLDER_FOLDER = Path("METRICS") / "training_plan"
 DEPTHS = {"metadata": 2, "jobs": 1, "summary": 2}
@@ -94,7 +96,7 @@ def load_training_plan(folder: Path, data_hash: str | None = None, *, allow_no_j
 
 
 def training_plan_markdown(plan: TrainingPlan) -> str:
-    """The plan for a reader: totals, and a row a target."""
+    """The plan for a reader: totals, a row a target, and every job while they are few enough to read."""
     metadata, summary = plan.metadata, plan.summary
     lines = [f"# Training plan {metadata['plan_id']}", ""]
     if metadata["dev_mode"]:
@@ -111,7 +113,26 @@ def training_plan_markdown(plan: TrainingPlan) -> str:
         row[0] += len(job.symbols or ())
         row[1] += job.symbols is None and not job.experimental
         row[2] += job.experimental
-    return "\n".join(lines + [f"| {cell(target)} | {' | '.join(f'{count:,}' for count in rows[target])} |" for target in sorted(rows)]) + "\n"
+    lines += [f"| {cell(target)} | {' | '.join(f'{count:,}' for count in rows[target])} |" for target in sorted(rows)]
+    return "\n".join([*lines, *_job_rows(plan)]) + "\n"
+
+
+def _job_rows(plan: TrainingPlan) -> list[str]:
+    if len(plan.jobs) > MAX_JOBS:
+        return ["", "## Jobs", "", f"{len(plan.jobs):,} jobs are too many to read; {MASTER} and `by_target/` hold each."]
+    lines = [
+        "",
+        "## Jobs",
+        "",
+        "| target | fitted on | route | priority | CPU stage | GPU stage | features | rows, about |",
+        "| --- |" + " --- |" * 2 + " ---: | --- | --- | ---: | ---: |",
+    ]
+    for job in plan.jobs:
+        fitted_on = f"{len(job.symbols):,} symbols" if job.symbols is not None else cell(job.symbol or "")
+        stages = " | ".join(", ".join(job.stage_families.get(stage, ())) for stage in Stage)
+        rows = "" if job.estimated_samples is None else f"{job.estimated_samples:,}"
+        lines.append(f"| {cell(job.target)} | {fitted_on} | {job.route} | {job.priority} | {stages} | {len(job.features):,} | {rows} |")
+    return lines
 
 
 def _write_view(plan: TrainingPlan, job_lines: list[Line], folder: Path, names_of: Callable[[TrainingJob], tuple[str, ...]]) -> None:

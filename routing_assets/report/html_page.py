@@ -43,7 +43,7 @@ PAIRS = """
 <option value="local">local score</option><option value="distance">local less pooled</option></select></label>
 <button type="reset">Clear</button>
 </form>
-<p>A symbol opens the evidence on its pair.</p>
+<p>A symbol opens the page of its pair, a target its own. Each has an address, so that a link can lead straight to it.</p>
 <p id="count" role="status">The pairs are being read.</p>
 <div class="scroll" tabindex="0" role="group" aria-label="Pairs"><table id="pair-table"><caption>Pairs and their routes</caption><thead><tr>
 <th scope="col">target</th><th scope="col">symbol</th><th scope="col">route</th><th scope="col">pooled</th><th scope="col">local</th>
@@ -51,7 +51,7 @@ PAIRS = """
 <th scope="col" class="number">holdout routed</th><th scope="col" class="number">regret</th></tr></thead><tbody></tbody></table></div>
 <nav class="pages" aria-label="Pages of pairs"><button type="button" id="back">Previous</button> <span id="page"></span>
 <button type="button" id="next">Next</button></nav>
-<section id="evidence" tabindex="-1" aria-label="Evidence on a pair" hidden></section>
+<dialog id="evidence" aria-labelledby="evidence-title"><h3 id="evidence-title"></h3></dialog>
 <noscript><p>The table of pairs needs scripts; every pair is in METRICS/routing_report.parquet and METRICS/routing_plan/routing_plan.json.</p></noscript>
 """
 

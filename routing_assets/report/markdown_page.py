@@ -6,7 +6,7 @@ Belongs here: layout and words. Does not: numbers (`report`), or the page (`repo
 from collections.abc import Iterator
 
 from routing_assets.contracts import ROUTES
-from routing_assets.decisions.plan_documents import cell
+from routing_assets.decisions.plan_markdown import cell
 from routing_assets.report.regret import FIXED, Mean
 from routing_assets.report.report import RoutingReport
 from training_assets.contracts import Route

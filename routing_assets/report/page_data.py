@@ -15,8 +15,9 @@ from routing_assets.contracts import REASONS, ROUTES, STATES, Decisions, Measure
 from routing_assets.decisions.flips import nearest_flips
 from routing_assets.decisions.gates import GATES
 from routing_assets.decisions.routing_plan import UNWRITTEN
-from routing_assets.report.pictures import ROUTE_NAMES
+from routing_assets.report.frame import ROUTE_NAMES
 from routing_assets.report.report import RoutingReport
+from routing_assets.report.target_pages import target_pages
 from training_assets.contracts import Route
 
 DIGITS = 4
@@ -66,6 +67,7 @@ def page_data(report: RoutingReport) -> dict[str, Any]:
         "local": side_measures(decisions, rows),
         "pooled": side_measures(decisions, decisions.pooled_row_of_target),
         "flips": _flips(report),
+        "by_target": target_pages(report),
     }
 
 

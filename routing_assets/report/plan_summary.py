@@ -1,6 +1,6 @@
-"""What a person wants to know of a plan at a glance: counts, commonest reasons, the pooled scores.
+"""What a person wants to know of a plan at a glance: counts, commonest reasons, scores, what moved.
 
-Belongs here: pure sums over plans and tables. Does not: drawing (`pictures`), or printing.
+Belongs here: pure sums over plans and tables. Does not: drawing (`plots`), or printing.
 """
 
 from collections import Counter
@@ -12,7 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from routing_assets.contracts import ROUTES, Mode, RoutingPlan
-from routing_assets.report.pictures import ForestRow
+from routing_assets.report.plots import ForestRow
+from training_assets.contracts import TrainingPlan
 
 
 def reasons_by_route(plan: RoutingPlan, n_commonest: int = 3) -> dict[str, str]:
@@ -49,12 +50,37 @@ def plan_routes(plan: RoutingPlan) -> tuple[list[str], list[str], NDArray[np.int
     return targets, symbols, routes
 
 
-def pooled_scores(candidates: pa.Table) -> dict[str, tuple[list[ForestRow], float]]:
-    """By metric, the pooled scores with their intervals, best first, and the null they are held against; targets without a score are left out."""
-    columns = ["target", "mode", "metric_name", "score", "score_ci_low", "score_ci_high", "score_null"]
+def scores_of_side(candidates: pa.Table, mode: Mode, limit: int = 60) -> dict[str, tuple[list[ForestRow], float]]:
+    """By metric, the scores of one side with their intervals, the best `limit` first, and the null they are held against; rows without a score are left out."""
+    columns = ["target", "symbol", "mode", "metric_name", "score", "score_ci_low", "score_ci_high", "score_null"]
     found: dict[str, tuple[list[ForestRow], float]] = {}
     for row in candidates.select(columns).to_pylist():
         numbers = [row["score"], row["score_ci_low"], row["score_ci_high"]]
-        if row["mode"] == Mode.CROSS_SECTIONAL and None not in numbers:
-            found.setdefault(row["metric_name"] or "score", ([], row["score_null"] or 0.0))[0].append(ForestRow(row["target"], *numbers))
-    return {metric: (sorted(rows, key=lambda row: -row.value), null) for metric, (rows, null) in sorted(found.items())}
+        if row["mode"] == mode and None not in numbers:
+            label = row["target"] if row["symbol"] is None else f"{row['target']} / {row['symbol']}"
+            found.setdefault(row["metric_name"] or "score", ([], row["score_null"] or 0.0))[0].append(ForestRow(label, *numbers))
+    return {metric: (sorted(rows, key=lambda row: -row.value)[:limit], null) for metric, (rows, null) in sorted(found.items())}
+
+
+def status_by_detector(audit: pd.DataFrame) -> pd.DataFrame:
+    """One row a leakage detector: how many of its rows in the audit have each status."""
+    return pd.crosstab(audit["detector"], audit["status"]).rename_axis(columns=None).reset_index()
+
+
+def job_counts(plan: TrainingPlan) -> pd.DataFrame:
+    """Jobs and estimated rows of a training plan by route and type."""
+    rows = [(str(job.route), str(job.training_type), job.estimated_samples or 0) for job in plan.jobs]
+    frame = pd.DataFrame(rows, columns=["route", "type", "rows"])
+    return frame.groupby(["route", "type"], as_index=False).agg(jobs=("rows", "size"), estimated_rows=("rows", "sum"))
+
+
+def moved_pairs(before: RoutingPlan, after: RoutingPlan) -> pd.DataFrame:
+    """One row a pair whose route differs between two plans: `target, symbol, before, after, reasons`; a pair that a plan does not have has no route there."""
+    routes = [{(target, symbol): pair for target, entry in plan.targets.items() for symbol, pair in entry["symbols"].items()} for plan in (before, after)]
+    rows = []
+    for target, symbol in sorted(routes[0].keys() | routes[1].keys()):
+        old, new = (side.get((target, symbol)) for side in routes)
+        names = [None if pair is None else pair["route"] for pair in (old, new)]
+        if names[0] != names[1]:
+            rows.append((target, symbol, *names, ", ".join(map(str, (new or {}).get("reason", ())))))
+    return pd.DataFrame(rows, columns=["target", "symbol", "before", "after", "reasons"])

@@ -1,6 +1,6 @@
 """The sections of the report's page as HTML text, every name escaped.
 
-Belongs here: one function a section. Does not: the page around them (`report.html_page`), pictures (`pictures`), or numbers (`report`).
+Belongs here: one function a section. Does not: the page around them (`report.html_page`), pictures (`plots`, `route_map`), or numbers (`report`).
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,11 @@ import pandas as pd
 from config.sections.base import LeakageStatus, Stability
 from routing_assets.contracts import REASONS, ROUTES, VOCABULARIES, Mode, ReasonCode
 from routing_assets.decisions.gates import GATES
-from routing_assets.report.pictures import ROUTE_CLASSES, ROUTE_NAMES, ForestRow, FunnelStep, forest_plot_svg, funnel_svg, route_map_svg
+from routing_assets.report.frame import ROUTE_CLASSES, ROUTE_NAMES
+from routing_assets.report.plots import ForestRow, FunnelStep, forest_plot_svg, funnel_svg, sides_plot_svg
 from routing_assets.report.regret import FIXED, Mean
 from routing_assets.report.report import RoutingReport
+from routing_assets.report.route_map import route_map_svg
 from training_assets.contracts import Route
 
 MAX_TARGET_ROWS = 200
@@ -44,12 +46,31 @@ def summary_section(report: RoutingReport) -> str:
 
 
 def map_section(report: RoutingReport) -> str:
-    """The route map; the table of pairs below says the same in words."""
+    """The route map, and the two sides against each other; the table of pairs below says the same in words."""
     decisions = report.decisions
     candidates = decisions.candidates
     routes = np.full((len(candidates.targets), len(candidates.symbols)), -1, np.int8)
     routes[candidates.target_codes[decisions.rows], candidates.symbol_codes[decisions.rows]] = decisions.routes
-    return figure(route_map_svg(candidates.targets, candidates.symbols, routes), "One cell a pair; every pair is in the table of pairs below.")
+    route_map = figure(route_map_svg(candidates.targets, candidates.symbols, routes), "One cell a pair, a row a target: a cell or a row's name opens its page.")
+    return route_map + _pair_plots(report)
+
+
+def _pair_plots(report: RoutingReport) -> str:
+    """Pairs as dots in skill: local against pooled before the holdout, and what each route trains on the holdout against before."""
+    pairs = report.table
+    skill = {
+        name: (pairs[name].to_numpy(float, na_value=np.nan) - pairs["score_null"].to_numpy(float)) / (1.0 - pairs["score_null"].to_numpy(float))
+        for name in ("earlier_pooled", "earlier_local", "earlier_both", "score_routed")
+    }
+    trained = {Route.CROSS_SECTIONAL: skill["earlier_pooled"], Route.SYMBOL_SPECIFIC: skill["earlier_local"], Route.BOTH: skill["earlier_both"]}
+    before = np.select([pairs["route"] == str(route) for route in trained], list(trained.values()), np.nan)
+    sides = pd.DataFrame({"route": pairs["route"], "pooled, before": skill["earlier_pooled"], "local, before": skill["earlier_local"]})
+    held = pd.DataFrame({"route": pairs["route"], "as routed, before": before, "as routed, on the holdout": skill["score_routed"]})
+    pictures = (
+        (sides, "Pooled or local?", "Skill before the holdout. Above the line the symbol's own model was the better one."),
+        (held, "Did it hold up?", "Skill of routed pairs. Below the line a pair did worse on the holdout than before it."),
+    )
+    return f'<div class="row">{"".join(figure(sides_plot_svg(frame, title, *frame.columns[1:]), caption) for frame, title, caption in pictures)}</div>'
 
 
 def gates_section(report: RoutingReport) -> str:

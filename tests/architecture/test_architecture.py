@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("config", "resources", "training_assets", "routing_assets")  # each may import itself and those before it
 ROUTING_ROOMS = ("evidence", "decisions", "plans", "report", "command")
 DAGSTER_MODULES = re.compile(r"(^|_)(assets|checks|sensors|partitions|jobs|definitions)$")
-HEAVY = ("torch", "lightgbm", "xgboost", "great_expectations", "ngboost", "ruptures", "sklearn", "talib", "plotly")
+HEAVY = ("torch", "lightgbm", "xgboost", "great_expectations", "ngboost", "ruptures", "sklearn", "talib", "altair", "vl_convert")
 # The command, the worker processes, and the call into a family: what a library raises there is that fit's failure and is recorded.
 PROCESS_BOUNDARIES = {"routing_assets/cli.py", "resources/worker_pool.py", "resources/ray_pool.py", "training_assets/guarded.py"}
 PICKLES = re.compile(r"\b(pickle|joblib|dill|cloudpickle|marshal|shelve)\b")

@@ -7,8 +7,6 @@ Small sizes by default; the sizes of the claim (1,000,000 candidate rows, 100,00
 
 import json
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +21,13 @@ from routing_assets.decisions.plan_documents import write_routing_plan
 from routing_assets.decisions.policy import decisions_table, route_candidates
 from routing_assets.decisions.routing_plan import routing_plan
 from routing_assets.evidence.candidates_table import candidates_from_table, parquet_bytes, read_candidates
+from tests.benchmarks.conftest import Against
 
 FULL = os.environ.get("SWITCHYARD_BENCHMARK_FULL") == "1"
 ROUTE_SHAPE = (1_000, 999) if FULL else (50, 999)  # targets, symbols
 TEXT_SHAPE = (100, 1_000) if FULL else (10, 500)
 SECONDS_A_ROW = 5.0 / 1_000_000
 SECONDS_A_PAIR = 6.0 / 100_000
-
-
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.process_time()
-    result = work()
-    return time.process_time() - start, result
 
 
 def synthetic(n_targets: int, n_symbols: int) -> pa.Table:
@@ -84,33 +77,33 @@ def one_core():
     pa.set_cpu_count(threads)
 
 
-def test_a_million_candidates_are_read_gated_combined_and_written_in_five_seconds(tmp_path: Path):
+def test_a_million_candidates_are_read_gated_combined_and_written_in_five_seconds(tmp_path: Path, against: Against):
     source = tmp_path / "candidates.parquet"
     source.write_bytes(parquet_bytes(synthetic(*ROUTE_SHAPE)))
-    floor, table = timed(lambda: pq.read_table(source, partitioning=None))
-    copying, _ = timed(lambda: pq.write_table(table, tmp_path / "copy.parquet", compression="zstd"))
+    n_rows = ROUTE_SHAPE[0] * (ROUTE_SHAPE[1] + 1)
+
+    def copy() -> None:
+        pq.write_table(pq.read_table(source, partitioning=None), tmp_path / "copy.parquet", compression="zstd")
 
     def route() -> int:
         decisions = route_candidates(read_candidates(source), RoutingConfig())
         (tmp_path / "decisions.parquet").write_bytes(parquet_bytes(decisions_table(decisions)))
         return decisions.candidates.n_rows
 
-    seconds, n_rows = timed(route)
-    floor += copying
-    print(f"\nrouting {n_rows:,} rows: {seconds:.2f} s; floor, the same parquet read and written as it is: {floor:.2f} s; ratio {seconds / floor:.2f}")
-    assert seconds <= max(n_rows * SECONDS_A_ROW, 0.5)
+    measured = against(route, copy, "pyarrow reading and writing the same file", "candidate rows", n_rows, n_rows, rounds=3)
+    assert measured.result == n_rows
+    assert measured.seconds <= max(n_rows * SECONDS_A_ROW, 0.5)
 
 
-def test_a_hundred_thousand_pairs_become_json_yaml_and_markdown_in_six_seconds(tmp_path: Path):
+def test_a_hundred_thousand_pairs_become_json_yaml_and_markdown_in_six_seconds(tmp_path: Path, against: Against):
     decisions = route_candidates(candidates_from_table(synthetic(*TEXT_SHAPE)), RoutingConfig())
+    made = routing_plan(decisions, RoutingConfig())
+    pairs = [pair for entry in made.targets.values() for pair in entry["symbols"].values()]
 
-    def write() -> Any:
-        plan = routing_plan(decisions, RoutingConfig())
-        write_routing_plan(plan, tmp_path / "plan", ("json", "yaml", "md"), 1_000_000)
-        return plan
+    def write() -> None:
+        write_routing_plan(routing_plan(decisions, RoutingConfig()), tmp_path / "plan", ("json", "yaml", "md"), 1_000_000)
 
-    seconds, plan = timed(write)
-    baseline, _ = timed(lambda: [json.dumps(pair, sort_keys=True) for entry in plan.targets.values() for pair in entry["symbols"].values()])
-    text = f"{decisions.n_pairs:,} pairs to JSON, YAML and Markdown: {seconds:.2f} s"
-    print(f"\n{text}; json.dumps of every pair alone: {baseline:.2f} s; ratio {seconds / baseline:.2f}")
-    assert seconds <= max(decisions.n_pairs * SECONDS_A_PAIR, 0.7)
+    measured = against(
+        write, lambda: [json.dumps(pair, sort_keys=True) for pair in pairs], "json.dumps of every pair, one format of three", "pairs", len(pairs), len(pairs), 3
+    )
+    assert measured.seconds <= max(decisions.n_pairs * SECONDS_A_PAIR, 0.7)

@@ -8,25 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from resources.settings import Settings
+from tests.browser.chromium import chromium
 from tests.dagster.leaking_world import FINDING
 from tests.dagster.served import ask, served
 from tests.pipeline.command import SYMBOLS, write_config, write_market
 from training_assets.model_assets import AUDIT_PATH
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 TARGET = "volatility_rise_5d"
 PICTURES = os.environ.get("SWITCHYARD_UI_PICTURES")
 """A folder for pictures of the pages, for a person to look at; none are taken where it is not set."""
@@ -50,12 +40,10 @@ def url(settings: Settings) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def page(url: str) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with chromium() as browser:
         opened = browser.new_page(viewport={"width": 1600, "height": 1000})
         opened.set_default_timeout(60_000)
         yield opened
-        browser.close()
 
 
 def picture(page: Page, name: str) -> None:

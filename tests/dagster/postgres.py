@@ -4,8 +4,9 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.dagster.served import free_port
@@ -20,22 +21,39 @@ def server_programs() -> Path:
     return found[-1].parent
 
 
+@dataclass(frozen=True)
+class Server:
+    """A running server: `address` of its empty database; `call` runs one of its programs on its data."""
+
+    address: str
+    call: Callable[..., None]
+    options: tuple[str, ...]
+
+    def start(self) -> None:
+        self.call("pg_ctl", "-w", *self.options, "start")
+
+    def stop(self) -> None:
+        """At once, as if the machine had lost power; every connection breaks."""
+        self.call("pg_ctl", "-m", "immediate", "stop")
+
+
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """Address of an empty database on 127.0.0.1; the server refuses to be root, so as root it is started as the package's own user."""
+def postgres_server() -> Iterator[Server]:
+    """A server on 127.0.0.1; it refuses to be root, so as root it is started as the package's own user."""
     programs, port, folder = server_programs(), free_port(), Path(tempfile.mkdtemp(prefix="postgres-"))
     as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     if as_user:
         shutil.chown(folder, "postgres")
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
 
     def call(program: str, *words: str) -> None:
         subprocess.run([*as_user, str(programs / program), "-D", str(folder / "data"), *words], check=True, capture_output=True, cwd="/", timeout=120)
 
+    options = ("-l", str(folder / "log"), "-o", f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off")
+    server = Server(f"postgresql+psycopg2://switchyard@127.0.0.1:{port}/postgres", call, options)
     try:
         call("initdb", "-A", "trust", "-U", "switchyard", "-E", "UTF8")
-        call("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
-        yield f"postgresql+psycopg2://switchyard@127.0.0.1:{port}/postgres"
-        call("pg_ctl", "-m", "immediate", "stop")
+        server.start()
+        yield server
+        server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

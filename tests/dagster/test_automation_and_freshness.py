@@ -7,6 +7,8 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent, DagsterEventType, StepMaterializationData
+from dagster._core.test_utils import create_run_for_test
 
 from resources.settings import Settings
 from routing_assets.definitions import make_definitions
@@ -39,6 +41,26 @@ class Automation:
         )
         self.instance.report_runless_asset_event(verdict)
 
+    def begin(self, key: str) -> dg.DagsterRun:
+        """A run that trains a pair, under way."""
+        asset = dg.AssetKey("symbol_models")
+        run = create_run_for_test(
+            self.instance, "train_pairs_cpu", status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": key}, asset_selection=frozenset({asset})
+        )
+        planned = AssetMaterializationPlannedData(asset, partition=key)
+        self.instance.report_dagster_event(DagsterEvent.build_asset_materialization_planned_event("train_pairs_cpu", "symbol_models", planned), run.run_id)
+        return run
+
+    def end(self, run: dg.DagsterRun, key: str) -> None:
+        """What a run leaves that trained a pair."""
+        event = DagsterEvent(
+            DagsterEventType.ASSET_MATERIALIZATION.value,
+            "train_pairs_cpu",
+            event_specific_data=StepMaterializationData(dg.AssetMaterialization("symbol_models", partition=key)),
+        )
+        self.instance.report_dagster_event(event, run.run_id)
+        self.instance.report_dagster_event(DagsterEvent(DagsterEventType.PIPELINE_SUCCESS.value, "train_pairs_cpu"), run.run_id)
+
     def tick(self) -> set[str]:
         """The partitions of `symbol_models` that one tick asks for."""
         result = dg.evaluate_automation_conditions(self._definitions, self.instance, cursor=self._cursor)
@@ -68,6 +90,31 @@ def test_a_plan_that_fails_its_check_asks_for_nothing_until_the_check_passes(aut
     assert automation.tick() == set()
     automation.plan(*pairs("S000"), check_passes=True)
     assert automation.tick() == {CLEAN}
+
+
+def test_a_change_right_after_a_request_is_asked_for_too_and_once(automation: Automation) -> None:
+    first, second = pairs("S000", "S001")
+    automation.plan(first, second)
+    assert automation.tick() == {CLEAN, LEAKING}
+    automation.plan(replace(first, features=("f1",)), second)
+    assert automation.tick() == {CLEAN}
+    automation.plan(replace(first, features=("f2",)), second)
+    automation.plan(replace(first, features=("f3",)), second)
+    assert automation.tick() == {CLEAN}
+    assert automation.tick() == set()
+
+
+def test_a_change_while_a_run_of_the_version_before_is_under_way_is_asked_for_when_it_has_ended(automation: Automation) -> None:
+    first, second = pairs("S000", "S001")
+    automation.plan(first, second)
+    assert automation.tick() == {CLEAN, LEAKING}
+    assert automation.tick() == set()
+    run = automation.begin(CLEAN)
+    automation.plan(replace(first, features=("f1",)), second)
+    assert automation.tick() == set()
+    automation.end(run, CLEAN)
+    assert automation.tick() == {CLEAN}
+    assert automation.tick() == set()
 
 
 def test_a_retired_pair_is_not_asked_for(automation: Automation) -> None:

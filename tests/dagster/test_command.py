@@ -164,4 +164,6 @@ def test_wrong_usage_is_status_two(arguments: list[str], capsys: pytest.CaptureF
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
-    assert "usage: switchyard" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("switchyard")
+    assert "--help`" in error

@@ -28,8 +28,8 @@ def documented_settings() -> str:
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[str]:
-    with postgres_server() as address:
-        yield address
+    with postgres_server() as server:
+        yield server.address
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The catalogue of configuration that must be refused: files, `--set` texts and options, each with the words that its message holds."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 BILLION_LAUGHS = "a: &a [x, x]\n" + "".join(f"{after}: &{after} [*{before}, *{before}]\n" for before, after in zip("abcdefghi", "bcdefghij", strict=True))
 DEEP = "features: " + "[" * 30 + "]" * 30 + "\n"
@@ -99,6 +100,17 @@ SETTING_CASES: dict[str, SettingCase] = {
     "option: workers below 1": SettingCase(("resources.workers", "-3"), options=("--workers", "-3")),
     "option: top of none": SettingCase(("targets.top_n", "greater than or equal to 1"), options=("--top-n-targets", "0")),
     "option: a family in a list of commas": SettingCase(("'Ridge,LightGBM'",), options=("--families", "Ridge,LightGBM")),
+    "range: a seed that no library holds": given("seed=99999999999999999999999999", "seed", "less than 2147483648"),
+    "option: an unknown one near a known one": SettingCase(
+        ("unrecognized arguments: --outptu-dir=x", "did you mean --output-dir?"), options=("--outptu-dir=x",)
+    ),
+    "option: a place of bytes that are no text": SettingCase(("--output-dir", "is no UTF-8"), options=("--output-dir", "a\udcff")),
+    "option: an empty place": SettingCase(("--data-dir", "'' names no place"), options=("--data-dir", "")),
+    "option: a null in a place": SettingCase(("--data-dir", "names no place"), options=("--data-dir", "a\0b")),
+    "option: a configuration folder that is a file": SettingCase(("is a file, not a folder",), options=("--config-dir", __file__)),
+    "option: a configuration folder without YAML": SettingCase(("holds no *.yaml",), options=("--config-dir", str(Path(__file__).parent))),
+    "option: bytes that are no text": SettingCase(("no target '\\udcff'",), options=("--targets", "\udcff")),
+    "option: a value too few": SettingCase(("--targets", "expected at least one argument"), options=("--targets",)),
     "option: no such configuration folder": SettingCase(("/nowhere/at/all", "--config-dir"), options=("--config-dir", "/nowhere/at/all")),
     "option: unknown": SettingCase(("--colour",), options=("--colour", "red")),
 }

@@ -119,7 +119,7 @@ def results(output: Path) -> dict[str, bytes]:
     found = {}
     for path in sorted(output.rglob("*")):
         relative = path.relative_to(output)
-        if not path.is_file() or relative.parts[0] in (".dagster", ".lock", "settings.json"):
+        if not path.is_file() or relative.parts[0] in (".dagster", ".lock", ".pen", "settings.json"):
             continue
         content = path.read_bytes()
         if path.name == "model_card.json":

@@ -3,6 +3,9 @@
 Belongs here: what a user meets. Does not: the readers' and parsers' own cases (`tests/unit`), which some of these reuse.
 """
 
+import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from config.load import ConfigError, known_keys, load_config
 from tests.pipeline.bad_market import SOURCE_CASES, SYMBOL_CASES
 from tests.pipeline.bad_settings import SETTING_CASES
-from tests.pipeline.command import Answer, bars, everything, switchyard, write_config
+from tests.pipeline.command import Answer, bars, command_line, everything, process_environment, switchyard, write_config
 
 MAX_LINES = 40
 
@@ -58,10 +61,30 @@ def test_a_source_of_which_nothing_can_be_used_starts_nothing(market: Path, case
 def test_a_bad_setting_is_told_with_its_place_and_value(tmp_path: Path, case: str) -> None:
     given = SETTING_CASES[case]
     folder = write_config(tmp_path / "config", given.text or "seed: 0\n")
-    answer = switchyard("validate", "--output-dir", tmp_path / "out", "--config-dir", folder, *given.options)
+    words = ("validate", "--output-dir", tmp_path / "out", "--config-dir", folder, *given.options)
+    answer = switchyard(*words)
     assert_told(answer, 2, given.words)
     assert answer.out == ""
+    document = json.loads(switchyard(*words[:1], "--json", *words[1:]).out)
+    assert document["status"] == 2
+    assert given.words[-1] in document["error"]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_yml_files_is_read_as_one_of_yaml_files(tmp_path: Path) -> None:
+    (tmp_path / "all.yml").write_text("rooting: 1\n", encoding="utf-8")
+    assert_told(switchyard("validate", "--config-dir", tmp_path), 2, ("all.yml", "did you mean 'routing'?"))
+
+
+def test_a_terminal_of_few_characters_and_a_reader_that_goes_away_end_nothing(market: Path) -> None:
+    words = command_line("validate", "--data-dir", market, "--set", "features.exclude=[volatility_5]")
+    plain = subprocess.run(words, capture_output=True, text=True, env=process_environment({"PYTHONIOENCODING": "ascii"}), check=False)
+    assert (plain.returncode, plain.stderr) == (0, "")
+    closed, kept = os.pipe()
+    os.close(closed)
+    gone = subprocess.run(words, stdout=kept, stderr=subprocess.PIPE, text=True, env=process_environment(), check=False)
+    os.close(kept)
+    assert (gone.returncode, gone.stderr) == (0, "")
 
 
 LEAVES = [key for key in known_keys() if not any(other.startswith(f"{key}.") for other in known_keys())]

@@ -173,6 +173,12 @@ BAD_COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "plan with a table that is not there": (("plan", "--candidates", "/nowhere.parquet"), ("/nowhere.parquet: no such file",)),
     "plan on data that are not there": (("plan", "--data-dir", "/nowhere"), ("data.path /nowhere is not there",)),
     "a user interface on no port": (("ui", "--port", "99999"), ("99999 is no port",)),
+    "a user interface on a port in words": (("ui", "--port", "http"), ("http is no port", "1 to 65535")),
+    "an unknown command near a known one": (("valdiate",), ("'valdiate'", "did you mean validate?")),
+    "what-if with less than nothing to list": (("what-if", "--set", "routing.significance.max_q=1", "--limit", "-5"), ("-5 is no count",)),
+    "a shell that nobody completes": (("completion", "powershell"), ("'powershell'", "choose from")),
+    "predictions into a folder": (("predict", "--predictions-file", "/"), ("/ cannot be written", "--predictions-file")),
+    "explain bytes that are no text": (("explain", "\udcff"), ("no target '\\udcff'",)),
 }
 
 
@@ -183,7 +189,43 @@ def test_a_wrong_command_is_told_and_changes_nothing(planned: Path, case: str) -
     before = results(planned / "out")
     given = (*words[:1], *places, *words[1:])
     assert_told(switchyard(*given), 2, expected)
+    document = json.loads(switchyard(*given, "--json").out)
+    assert document["status"] == 2
+    assert expected[-1] in document["error"]
     assert results(planned / "out") == before
+
+
+BAD_SETTINGS_FILES = {
+    "no JSON": b"{nope",
+    "empty": b"",
+    "a list": b"[]",
+    "a number for a folder": b'{"config_dir": 5}',
+    "values that are no JSON": b'{"values_json": "{nope"}',
+    "values that are a list": b'{"values_json": "[1]"}',
+}
+
+
+@pytest.mark.parametrize("case", BAD_SETTINGS_FILES)
+@pytest.mark.parametrize("command", ["explain volatility_rise_5d", "what-if --set routing.significance.max_q=0.5", "ui"])
+def test_settings_of_an_output_folder_that_were_spoiled_are_told(copied: Path, command: str, case: str) -> None:
+    (copied / "out" / "settings.json").write_bytes(BAD_SETTINGS_FILES[case])
+    answer = switchyard(*command.split(), "--output-dir", copied / "out")
+    assert_told(answer, 2, ("settings.json: ", "remove it, or name a folder with --config-dir"))
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 cut"])
+def test_a_leakage_audit_that_cannot_be_read_trains_nothing(copied: Path, content: bytes) -> None:
+    (copied / "out" / "METRICS" / "leakage_audit.parquet").write_bytes(content)
+    assert_told(switchyard("train", *common(copied)), 2, ("leakage_audit.parquet: not a readable Parquet file", "materialize it again"))
+    assert not (copied / "out" / "models").exists()
+
+
+def test_what_if_says_of_a_setting_that_only_a_plan_shows_its_effect(planned: Path) -> None:
+    answer = switchyard("what-if", "--output-dir", planned / "out", "--set", "seed=3", "--set", "routing.significance.max_q=0.5")
+    assert answer.status == 0, answer.err
+    assert [line for line in answer.out.splitlines() if line.startswith("note: ")] == [
+        "note: seed changes the scores, which stay as they are here; `switchyard plan --set` shows its effect"
+    ]
 
 
 @pytest.mark.parametrize("command", ["explain volatility_rise_5d", "what-if --set seed=1", "predict", "train", "diff {out} {out}"])

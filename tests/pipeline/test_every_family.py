@@ -1,4 +1,4 @@
-"""`switchyard run` with every family by its own name, on a tiny market with small nets: each ends in the leaderboard, or says why not."""
+"""`switchyard run` with every family by its own name, on a tiny market with small nets: each ends in the leaderboard."""
 
 import json
 from pathlib import Path
@@ -18,16 +18,12 @@ SMALL = {
 }
 
 
-def test_every_family_is_trained_by_its_own_name_or_says_why_not(tmp_path: Path) -> None:
+def test_every_family_is_trained_by_its_own_name_on_whatever_is_routed(tmp_path: Path) -> None:
     config = TINY_CONFIG.replace("families: [Ridge, LightGBM], blend_folds: 2", f"blend_folds: 1, hyperparameters: {json.dumps(SMALL)}")
     options = ("--data-dir", write_market(tmp_path / "market", ("AAA", "BBB"), n_bars=700), "--config-dir", write_config(tmp_path / "config", config))
     answer = switchyard("run", *options, "--output-dir", tmp_path / "out", "--families", *(name.lower() for name in FAMILIES))
-    assert answer.status in (0, 1), answer.err
+    assert answer.status == 0, answer.err
     board = pd.read_parquet(tmp_path / "out" / "METRICS" / "model_leaderboard.parquet")
-    assert tuple(board.columns) == LEADERBOARD_COLUMNS
+    assert list(board.columns) == list(LEADERBOARD_COLUMNS)
     assert set(board["family"]) == {*FAMILIES, "Blend"}
-    # Volatility has one sign only, which the one family that trades on signs refuses with its bound.
-    refused = [line for line in answer.err.splitlines() + answer.out.splitlines() if "not trained" in line]
-    assert all("RewardBased: the rarer sign of the label has" in line for line in refused), refused
-    assert answer.status == (1 if refused else 0)
     assert not board["score"].isna().any()

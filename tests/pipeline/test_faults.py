@@ -9,13 +9,16 @@ import random
 import resource
 import signal
 import subprocess
+import threading
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from resources.instance import open_instance
-from resources.output_lock import LOCK_FILE, OutputError, clear_leftovers, output_locked, output_shared
+from resources.instance import command_tags, open_instance
+from resources.output_lock import LOCK_FILE, OutputError, clear_leftovers, held_for_run, output_locked, output_shared, pen_held
 from tests.pipeline.command import (
     Answer,
     command_line,
@@ -100,6 +103,30 @@ def test_a_model_that_was_finished_before_the_kill_is_not_trained_again(world: P
     assert json.loads(again.out)["n_cached"] >= finished
 
 
+@pytest.mark.parametrize(("stage", "workers"), [("training_plan_trains", 1), ("cross_sectional_models", 2)])
+def test_an_interrupt_ends_the_command_at_once_and_the_same_command_goes_on(world: Path, tmp_path: Path, stage: str, workers: int) -> None:
+    arguments = (*given(world), "--workers", workers, "--output-dir", tmp_path / "out")
+    process = start_process("run", *arguments)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(stage):
+            break
+    time.sleep(0.3)  # into the middle of a step that follows
+    assert process.poll() is None
+    os.kill(process.pid, signal.SIGINT)
+    sent = time.monotonic()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1, err
+    assert time.monotonic() - sent < 20.0
+    assert "interrupted; what was finished is saved" in err
+    assert err.count(" done in ") <= 1, err  # the step in hand may have ended; none was begun after
+    with open_instance(tmp_path / "out") as instance:
+        assert instance.get_runs()[0].status.value in ("CANCELED", "FAILURE", "SUCCESS")
+    assert_readers_see_whole_files(tmp_path / "out")
+    assert switchyard("run", *arguments).status == 0
+    assert results(tmp_path / "out") == results(world / "undisturbed")
+
+
 def limited(bytes_a_file: int, *words: object) -> Answer:
     """The command in a process that cannot write more than this into a file, as on a full disk."""
 
@@ -175,13 +202,45 @@ def test_of_two_runs_on_one_folder_the_second_says_why_not(world: Path, tmp_path
     assert results(tmp_path / "out") == results(world / "undisturbed")
 
 
-def test_the_lock_ends_with_its_block_and_steps_share_it(tmp_path: Path) -> None:
-    with output_shared(tmp_path), output_shared(tmp_path), pytest.raises(OutputError, match="in use by another run"), output_locked(tmp_path, "plan"):
-        pass
-    with output_locked(tmp_path, "plan"), pytest.raises(OutputError, match=rf"in use by `switchyard plan` \(process {os.getpid()}\)"), output_shared(tmp_path):
+def test_the_lock_ends_with_its_block_and_runs_share_it(tmp_path: Path) -> None:
+    with (
+        output_shared(tmp_path, print),
+        output_shared(tmp_path, print),
+        pytest.raises(OutputError, match="in use by another run"),
+        output_locked(tmp_path, "plan"),
+    ):
         pass
     with output_locked(tmp_path, "run"):
         assert (tmp_path / LOCK_FILE).exists()
+
+
+def waited_for(holding: AbstractContextManager[None], wanting: Callable[[Callable[[str], None]], AbstractContextManager[object]]) -> list[str]:
+    """What a second holder was told while a first one was there; it goes on once the first has ended."""
+    told: list[str] = []
+    done = threading.Event()
+
+    def second() -> None:
+        with wanting(told.append):
+            done.set()
+
+    thread = threading.Thread(target=second)
+    with holding:
+        thread.start()
+        while not told:
+            time.sleep(0.01)
+        assert not done.is_set()
+    thread.join(timeout=30)
+    assert done.is_set()
+    return told
+
+
+def test_a_run_of_the_ui_waits_for_a_command_and_a_planning_run_for_another(tmp_path: Path) -> None:
+    (said,) = waited_for(output_locked(tmp_path, "plan"), lambda tell: held_for_run(tmp_path, {}, tell))
+    assert f"waiting for `switchyard plan` (process {os.getpid()})" in said
+    (said,) = waited_for(pen_held(tmp_path, print), lambda tell: pen_held(tmp_path, tell))
+    assert "waiting for another run, which writes the tables and plans" in said
+    with output_locked(tmp_path, "run"), held_for_run(tmp_path, command_tags(tmp_path), print) as shared:
+        assert not shared  # the command's own runs go on in the folder that it holds
 
 
 def test_leftovers_of_killed_writers_are_cleared_and_nothing_else(tmp_path: Path) -> None:

@@ -28,12 +28,11 @@ class CNN1DNet(Net):
         return {**tensors, **norm("norm", hidden), **dense("head", hidden, self.shape.n_outputs, start=0.0)}
 
     def outputs(self, p: "Mapping[str, Tensor]", inputs: Inputs) -> "Tensor":
-        from training_assets.families.nets.layers import convolution, gelu, layer_norm, linear
+        from training_assets.families.nets.layers import layer_norm, linear, newest_of_causal_convolutions
 
-        channels = linear(p, "bars", inputs.values)
-        for layer in range(self.shape.whole("layers")):
-            channels = channels + gelu(convolution(p, f"layer{layer}", channels, dilation=2**layer, causal=True))
-        return linear(p, "head", layer_norm(p, "norm", channels[:, :, -1]))
+        names = [f"layer{layer}" for layer in range(self.shape.whole("layers"))]
+        newest = newest_of_causal_convolutions(p, names, linear(p, "bars", inputs.values))
+        return linear(p, "head", layer_norm(p, "norm", newest))
 
 
 FAMILY = torch_family(CNN1DNet, "Causal dilated convolutions over the last bars.")

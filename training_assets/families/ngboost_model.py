@@ -3,6 +3,7 @@
 The library fits; its trees are then copied into plain arrays, and those predict, so that a saved model holds numbers only.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from config.sections.base import TaskType
 from training_assets.contracts import Stage
 from training_assets.families.base import Family, FitRequest, Sample
-from training_assets.families.losses import predictions_of
+from training_assets.families.losses import SMALLEST_PROBABILITY, predictions_of
 from training_assets.families.preprocessing import (
     FloatArray,
     Standardiser,
@@ -29,6 +30,8 @@ from training_assets.families.preprocessing import (
 NAME = "NGBoost"
 TASK_TYPES = frozenset({TaskType.REGRESSION, TaskType.BINARY_CLASSIFICATION})
 MIN_ROWS = 100
+HALF_WIDTH = 1.6448536269514722
+"""Standard deviations from the mean to either end of a normal distribution's central 90% interval."""
 DEFAULTS: Mapping[str, Any] = {
     "max_rows": 6_000,
     "max_rounds": 150,
@@ -207,6 +210,18 @@ def trees_of(library_model: Any, rounds: int) -> Trees:
     )
 
 
+def told_out_of_sample(model: NGBoostModel, sample: Sample) -> dict[str, Any]:
+    """How well the whole distribution does on rows the model was not fitted on: mean log score in nats (lower is better), and for regression the
+    share of labels inside the central 90% interval."""
+    truth, distribution = sample.y.astype(np.float64), model.predict_distribution(sample)
+    if model.task_type is TaskType.BINARY_CLASSIFICATION:
+        chances = np.clip(distribution[:, 0], SMALLEST_PROBABILITY, 1.0 - SMALLEST_PROBABILITY)
+        return {"log_score": float(-np.log(np.where(truth > 0.5, chances, 1.0 - chances)).mean())}
+    distance = (truth - distribution[:, 0]) / distribution[:, 1]
+    log_score = float((0.5 * distance**2 + np.log(distribution[:, 1] * math.sqrt(2.0 * math.pi))).mean())
+    return {"log_score": log_score, "coverage": float((np.abs(distance) <= HALF_WIDTH).mean()), "nominal_coverage": 0.9}
+
+
 FAMILY = Family(
     name=NAME,
     stage=Stage.CPU,
@@ -218,4 +233,5 @@ FAMILY = Family(
     load=load_ngboost,
     description="A full conditional distribution (normal or Bernoulli) by natural-gradient boosting; predicts its mean.",
     min_rows=MIN_ROWS,
+    told_out_of_sample=told_out_of_sample,
 )

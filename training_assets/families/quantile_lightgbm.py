@@ -72,7 +72,7 @@ def fit_quantile(request: FitRequest) -> QuantileModel:
     fits = [lightgbm_model.boost(train, inner, {**shared, "alpha": level}, settings) for level in levels]
     texts = tuple(text for text, _, _ in fits)
     boosters = tuple(map(lightgbm_model.booster_of, texts))
-    details = quantile_details(sorted_quantiles(boosters, request.inner), request.inner, levels)
+    details = {f"inner_{name}": told for name, told in quantile_details(sorted_quantiles(boosters, request.inner), request.inner, levels).items()}
     details["rounds"] = {f"{level:g}": rounds for level, (_, rounds, _) in zip(levels, fits, strict=True)}
     return QuantileModel(levels, texts, boosters, details)
 
@@ -98,10 +98,15 @@ def quantile_details(quantiles: FloatArray, sample: Sample, levels: tuple[float,
     pinball = (share[:, None] * np.maximum(np.array(levels) * errors, (np.array(levels) - 1.0) * errors)).sum(axis=0)
     inside = (errors[:, 0] >= 0.0) & (errors[:, -1] <= 0.0)
     return {
-        "inner_pinball": {f"{level:g}": float(loss) for level, loss in zip(levels, pinball, strict=True)},
-        "inner_coverage": float(share[inside].sum()),
+        "pinball": {f"{level:g}": float(loss) for level, loss in zip(levels, pinball, strict=True)},
+        "coverage": float(share[inside].sum()),
         "nominal_coverage": levels[-1] - levels[0],
     }
+
+
+def told_out_of_sample(model: QuantileModel, sample: Sample) -> dict[str, Any]:
+    """Pinball loss by level, and coverage of the outermost interval, on rows the model was not fitted on."""
+    return quantile_details(model.predict_quantiles(sample), sample, model.levels)
 
 
 FAMILY = Family(
@@ -115,4 +120,5 @@ FAMILY = Family(
     load=load_quantile,
     description="Several conditional quantiles by boosting the pinball loss, monotone; predicts the median.",
     min_rows=MIN_ROWS,
+    told_out_of_sample=told_out_of_sample,
 )

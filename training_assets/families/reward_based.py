@@ -4,7 +4,9 @@ The position of a row is p = tanh(w.z + b) in [-1, 1]. With u the label in units
 
     mean(p u)  -  cost * mean(|p - p of the symbol's row before|)  -  risk_aversion / 2 * mean((p u)^2)
 
-weighted by uniqueness; a symbol starts flat. The regression prediction is the position, the binary one (1 + position) / 2.
+weighted by uniqueness; a symbol starts flat. A label that hardly changes sign (a volatility, a percentile, a rare class) pays the same side always
+and is no return: it is traded against its mean over the training rows, as a swap is against its strike. The regression prediction is the position,
+the binary one (1 + position) / 2.
 Source: Moody & Saffell 2001 (direct reinforcement), with the exact gradient in place of the recurrent one: no position feeds back into the next.
 """
 
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 
 from config.sections.base import TaskType
 from training_assets.contracts import Stage
-from training_assets.families.base import Family, FitError, FitRequest, Sample
+from training_assets.families.base import Family, FitRequest, Sample
 from training_assets.families.preprocessing import (
     FloatArray,
     Rows,
@@ -37,7 +39,7 @@ NAME = "RewardBased"
 TASK_TYPES = frozenset({TaskType.REGRESSION, TaskType.BINARY_CLASSIFICATION})
 MIN_ROWS = 100
 MIN_SIGN_SHARE = 0.05
-"""A label whose rarer sign is rarer than this pays the same side always and is no return."""
+"""A label whose rarer sign is rarer than this is traded against its mean."""
 SMOOTHING = 1e-3
 """|d| becomes sqrt(d^2 + SMOOTHING^2) - SMOOTHING, in positions, so that the turnover has a gradient everywhere."""
 DEFAULTS: Mapping[str, Any] = {"cost": 0.02, "risk_aversion": 0.1, "penalties": (0.001, 0.01, 0.1), "max_iterations": 200}
@@ -91,32 +93,31 @@ def load_reward(folder: Path) -> RewardModel:
 
 
 def fit_reward(request: FitRequest) -> RewardModel:
-    """Maximise the training reward at each penalty, keep the penalty with the best inner reward, refit on both parts with it.
-
-    Raises
-    ------
-    FitError
-        Also where the label is no return: its rarer sign has less than `MIN_SIGN_SHARE` of the training rows.
-    """
+    """Maximise the training reward at each penalty, keep the penalty with the best inner reward, refit on both parts with it."""
     check_request(NAME, request, TASK_TYPES, MIN_ROWS)
     settings = settings_of(NAME, request, DEFAULTS, BOUNDS)
     reward = Reward(settings["cost"], settings["risk_aversion"])
     standardiser = Standardiser.fit(request.train)
     train, inner = rows_of(standardiser, request.train), rows_of(standardiser, request.inner)
-    unit = _label_unit(_payoffs(train, request.task_type))
+    strike, unit = strike_and_unit(_payoffs(train, request.task_type))
+
+    def outcomes(rows: Rows) -> FloatArray:
+        return (_payoffs(rows, request.task_type) - strike) / unit
+
     with one_thread("scipy.optimize"):
         rewards = []
         for penalty in settings["penalties"]:
-            candidate = _maximise(reward, train, _payoffs(train, request.task_type) / unit, penalty, settings["max_iterations"])
+            candidate = _maximise(reward, train, outcomes(train), penalty, settings["max_iterations"])
             positions = positions_of(inner.z, candidate)
-            rewards.append(reward.value_and_gradient(positions, _payoffs(inner, request.task_type) / unit, inner)[0])
+            rewards.append(reward.value_and_gradient(positions, outcomes(inner), inner)[0])
         penalty = settings["penalties"][int(np.argmax(rewards))]
         both = joined(train, inner)
-        coefficients = _maximise(reward, both, _payoffs(both, request.task_type) / unit, penalty, settings["max_iterations"])
+        coefficients = _maximise(reward, both, outcomes(both), penalty, settings["max_iterations"])
     details = {
-        "reward": "mean(p u) - cost * mean(|change of p|) - risk_aversion / 2 * mean((p u)^2); u = label / label_unit",
+        "reward": "mean(p u) - cost * mean(|change of p|) - risk_aversion / 2 * mean((p u)^2); u = (label - label_strike) / label_unit",
         "cost": reward.cost,
         "risk_aversion": reward.risk_aversion,
+        "label_strike": strike,
         "label_unit": unit,
         "penalty": penalty,
         "inner_rewards": dict(zip(map(str, settings["penalties"]), rewards, strict=True)),
@@ -130,14 +131,19 @@ def positions_of(z: FloatArray, coefficients: FloatArray) -> FloatArray:
 
 
 def _payoffs(rows: Rows, task_type: TaskType) -> FloatArray:
-    return rows.y if task_type is TaskType.REGRESSION else 2.0 * rows.y - 1.0
+    return _signed(rows.y, task_type)
 
 
-def _label_unit(payoffs: FloatArray) -> float:
+def _signed(labels: FloatArray, task_type: TaskType) -> FloatArray:
+    """The label itself, or -1 and 1 for the two classes."""
+    return labels if task_type is TaskType.REGRESSION else 2.0 * labels - 1.0
+
+
+def strike_and_unit(payoffs: FloatArray) -> tuple[float, float]:
+    """What is taken off the label, 0 for one that changes sign, and the root mean square of what is left."""
     rarer = min(float((payoffs > 0.0).mean()), float((payoffs < 0.0).mean()))
-    if rarer < MIN_SIGN_SHARE:
-        raise FitError(f"{NAME}: the rarer sign of the label has {rarer:.3f} of the rows < {MIN_SIGN_SHARE}; it takes a return-like label or its sign")
-    return float(np.sqrt((payoffs * payoffs).mean()))
+    strike = float(payoffs.mean()) if rarer < MIN_SIGN_SHARE else 0.0
+    return strike, float(np.sqrt(((payoffs - strike) ** 2).mean()))
 
 
 def _maximise(reward: Reward, rows: Rows, outcomes: FloatArray, penalty: float, max_iterations: int) -> FloatArray:
@@ -155,6 +161,16 @@ def _maximise(reward: Reward, rows: Rows, outcomes: FloatArray, penalty: float, 
     return np.asarray(result.x, dtype=np.float64)
 
 
+def told_out_of_sample(model: RewardModel, sample: Sample) -> dict[str, Any]:
+    """What the positions earn a row on rows the model was not fitted on, in its label units: gross, net of cost, and how much they trade."""
+    told, payoffs = model.fit_details, _signed(sample.y.astype(np.float64), model.task_type)
+    positions = positions_of(model.standardiser.apply(sample.x), model.coefficients)
+    first = np.r_[True, sample.symbol_codes[1:] != sample.symbol_codes[:-1]]
+    turnover = float(np.abs(positions - np.where(first, 0.0, np.r_[0.0, positions[:-1]])).mean())
+    gross = float((positions * (payoffs - told["label_strike"])).mean() / told["label_unit"])
+    return {"gross_reward": gross, "net_reward": gross - told["cost"] * turnover, "turnover": turnover}
+
+
 FAMILY = Family(
     name=NAME,
     stage=Stage.CPU,
@@ -164,6 +180,7 @@ FAMILY = Family(
     libraries=("numpy", "scipy", "safetensors"),
     fit=fit_reward,
     load=load_reward,
-    description="A position in [-1, 1] fitted to the mean reward net of turnover cost and risk; for returns and their sign.",
+    description="A position in [-1, 1] fitted to the mean reward net of turnover cost and risk; labels of one sign against their mean.",
     min_rows=MIN_ROWS,
+    told_out_of_sample=told_out_of_sample,
 )

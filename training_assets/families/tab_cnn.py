@@ -37,7 +37,7 @@ class TabCNNNet(Net):
 
         row = tokens(p, inputs.values)
         for layer in range(self.shape.whole("layers")):
-            row = row + gelu(convolution(p, f"layer{layer}", row, dilation=2**layer, causal=False))
+            row = row + gelu(convolution(p, f"layer{layer}", row, dilation=2**layer))
         return linear(p, "head", layer_norm(p, "norm", torch.cat([row.mean(dim=2), row.amax(dim=2)], dim=-1)))
 
 

@@ -34,8 +34,9 @@ class TabTransformerNet(Net):
         from training_assets.families.nets.layers import encoder_block, layer_norm, linear, tokens
 
         row = tokens(p, inputs.values)
-        for layer in range(self.shape.whole("layers")):
-            row = encoder_block(p, f"block{layer}", row, self.shape.whole("heads"), None)
+        layers, heads = self.shape.whole("layers"), self.shape.whole("heads")
+        for layer in range(layers):
+            row = encoder_block(p, f"block{layer}", row, heads, None, only=0 if layer == layers - 1 else None)
         return linear(p, "head", layer_norm(p, "norm", row[:, :, 0]))
 
 

@@ -33,10 +33,10 @@ class TransformerNet(Net):
         if inputs.mask is None:
             raise ValueError("Transformer: reads windows of bars, got single rows")
         bars = linear(p, "bars", inputs.values) + p["positions"][:, None]
-        allowed = causal_allowed(inputs.mask)
-        for layer in range(self.shape.whole("layers")):
-            bars = encoder_block(p, f"block{layer}", bars, self.shape.whole("heads"), allowed)
-        return linear(p, "head", layer_norm(p, "norm", bars[:, :, -1]))
+        allowed, layers, heads = causal_allowed(inputs.mask), self.shape.whole("layers"), self.shape.whole("heads")
+        for layer in range(layers):
+            bars = encoder_block(p, f"block{layer}", bars, heads, allowed, only=-1 if layer == layers - 1 else None)
+        return linear(p, "head", layer_norm(p, "norm", bars[:, :, 0]))
 
 
 FAMILY = torch_family(TransformerNet, "Causal self-attention over the last bars.")

@@ -5,6 +5,8 @@ computed (`features`, `targets`), or how time is split (`training_assets.splits`
 """
 
 import json
+import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -63,7 +65,7 @@ class Bars:
     def write(self, folder: Path) -> None:
         """Write the arrays as plain `.npy` files and the rest as `bars.json` into an existing empty folder."""
         for name in _BAR_ARRAYS:
-            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
+            _save(folder / f"{name}.npy", getattr(self, name))
         document = {"symbols": self.symbols, "interval_minutes": self.interval_minutes, "supplied_names": self.supplied_names}
         (folder / "bars.json").write_text(json.dumps(document), encoding="utf-8")
 
@@ -181,7 +183,7 @@ class Panel:
     def write(self, folder: Path) -> None:
         """Write the arrays as plain `.npy` files and the rest as `panel.json` into an existing empty folder."""
         for name in _ARRAYS:
-            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
+            _save(folder / f"{name}.npy", getattr(self, name))
         document = {
             "symbols": self.symbols,
             "interval_minutes": self.interval_minutes,
@@ -209,6 +211,17 @@ class Panel:
             folder=folder,
             **arrays,
         )
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    """Write an array; one that is a whole mapped file is linked where the file system can: the same bytes, neither copied nor held twice."""
+    if isinstance(array, np.memmap) and array.flags.c_contiguous and array.filename is not None:
+        source = Path(array.filename)
+        with suppress(OSError):
+            if source.stat().st_size == array.offset + array.nbytes:
+                os.link(source, path)
+                return
+    np.save(path, array, allow_pickle=False)
 
 
 _ARRAYS = ("times_ns", "symbol_offsets", "time_codes", "session_codes", "features", "labels", "label_end_codes", "bar_values")

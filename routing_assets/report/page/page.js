@@ -1,4 +1,4 @@
-// The table of pairs and the evidence on one of them, from the columns that lie in the page. Names are only ever set as text.
+// The table of pairs, and the pages of a pair and of a target, from the columns that lie in the page. Names are only ever set as text.
 (async () => {
   "use strict";
   const PAGE = 50;
@@ -65,19 +65,25 @@
     draw();
   };
 
+  const addressOf = (target, symbol) => `#${new URLSearchParams(symbol === undefined ? { target } : { target, symbol })}`;
+  const link = (text, address, label) => {
+    const node = element("a", text);
+    node.href = address;
+    if (label) node.setAttribute("aria-label", label);
+    return node;
+  };
+
   const rowOf = (pair) => {
     const row = element("tr");
-    const head = element("th", data.targets[pairs.target[pair]]);
+    const [target, symbolName] = [data.targets[pairs.target[pair]], data.symbols[pairs.symbol[pair]]];
+    const head = element("th");
     head.scope = "row";
+    head.append(link(target, addressOf(target), `Target ${target}`));
     const route = data.routes[pairs.route[pair]];
     const chip = element("td");
     chip.append(element("span", route.name, `chip ${route.name}`));
-    const button = element("button", data.symbols[pairs.symbol[pair]]);
-    button.type = "button";
-    button.setAttribute("aria-label", `Evidence on ${data.targets[pairs.target[pair]]} and ${data.symbols[pairs.symbol[pair]]}`);
-    button.addEventListener("click", () => open(pair, button));
     const symbol = element("td");
-    symbol.append(button);
+    symbol.append(link(symbolName, addressOf(target, symbolName), `Evidence on ${target} and ${symbolName}`));
     row.append(head, symbol, chip);
     row.append(element("td", data.states[pairs.cs_state[pair]]), element("td", data.states[pairs.local_state[pair]]), element("td", reasonsOf(pair)));
     const fixed = (value) => (value === null ? "" : value.toFixed(4));
@@ -157,31 +163,93 @@
     ];
   };
 
-  let opener = null;
-  const open = (pair, button) => {
-    opener = button;
-    const panel = byId("evidence");
+  const listOf = (facts) => {
     const list = element("dl");
-    for (const [name, text] of factsOf(pair)) list.append(element("dt", name), element("dd", text));
+    for (const [name, text] of facts) list.append(element("dt", name), element("dd", text));
+    return list;
+  };
+  const scrolling = (...nodes) => {
+    const tables = element("div", null, "row");
+    tables.append(...nodes);
+    const scroll = element("div", null, "scroll");
+    scroll.tabIndex = 0;
+    scroll.append(tables);
+    return scroll;
+  };
+  const plainTable = (caption, headers, rows) => {
+    const table = element("table");
+    table.append(element("caption", caption));
+    const head = table.createTHead().insertRow();
+    for (const name of headers) head.append(Object.assign(element("th", name), { scope: "col" }));
+    const body = table.createTBody();
+    for (const cells of rows) {
+      const row = body.insertRow();
+      row.append(Object.assign(element("th", cells[0]), { scope: "row" }), ...cells.slice(1).map((cell) => element("td", cell)));
+    }
+    return table;
+  };
+
+  const pairPage = (pair) => {
+    const target = data.targets[pairs.target[pair]];
+    const whole = element("p");
+    whole.append(link(`All of ${target}`, addressOf(target)));
+    return [
+      `${target} / ${data.symbols[pairs.symbol[pair]]}: ${data.routes[pairs.route[pair]].code}`,
+      element("p", `pooled ${data.states[pairs.cs_state[pair]]}, local ${data.states[pairs.local_state[pair]]}; because: ${reasonsOf(pair) || "nothing refuses"}`),
+      element("p", flipOf(pair), "flip"), listOf(factsOf(pair)),
+      scrolling(numbersOf("The symbol's own side", data.local, pair), numbersOf("The pooled side of the target", data.pooled, pairs.target[pair])), whole,
+    ];
+  };
+
+  const targetPage = (code) => {
+    const one = data.by_target[code];
+    const counts = new Array(data.routes.length).fill(0);
+    for (let pair = 0; pair < nPairs; pair += 1) if (pairs.target[pair] === code) counts[pairs.route[pair]] += 1;
+    const chips = element("p", null, "chips");
+    counts.forEach((count, route) => { if (count) chips.append(element("span", `${count.toLocaleString("en")} ${data.routes[route].name}`, `chip ${data.routes[route].name}`)); });
+    const show = element("button", "Show its pairs");
+    show.type = "button";
+    show.addEventListener("click", () => {
+      byId("by-target").value = String(code);
+      choose();
+      shut();
+      byId("pairs").scrollIntoView();
+    });
+    const parts = [data.targets[code], chips, listOf([["metric", data.metrics[code] || "score"], ...one.facts])];
+    const tables = [numbersOf("The pooled side", data.pooled, code)];
+    if (one.models.length) {
+      tables.push(plainTable("Best models, out of sample", ["family", "symbol", "metric", "score"], one.models.map((model) => [model.family, model.symbol ?? "pooled", model.metric, shown(model.score)])));
+    }
+    parts.push(scrolling(...tables));
+    if (one.features.length) parts.push(listOf([["best features", one.features.join(", ")]]));
+    if (one.findings.length) {
+      const names = ["status", "detector", "feature", "symbol", "message"];
+      parts.push(scrolling(plainTable("Leakage findings", names, one.findings.map((finding) => names.map((name) => finding[name] ?? "")))));
+    }
+    return [...parts, show];
+  };
+
+  const panel = byId("evidence");
+  const shut = () => panel.close();
+  const show = ([title, ...parts]) => {
     const close = element("button", "Close");
     close.type = "button";
     close.addEventListener("click", shut);
-    const tables = element("div", null, "row");
-    tables.append(numbersOf("The symbol's own side", data.local, pair), numbersOf("The pooled side of the target", data.pooled, pairs.target[pair]));
-    const scroll = element("div", null, "scroll");
-    scroll.append(tables);
-    panel.replaceChildren(
-      element("h3", `${data.targets[pairs.target[pair]]} / ${data.symbols[pairs.symbol[pair]]}: ${data.routes[pairs.route[pair]].code}`),
-      element("p", `pooled ${data.states[pairs.cs_state[pair]]}, local ${data.states[pairs.local_state[pair]]}; because: ${reasonsOf(pair) || "nothing refuses"}`),
-      element("p", flipOf(pair), "flip"), list, scroll, close,
-    );
-    panel.hidden = false;
-    panel.focus();
-    panel.scrollIntoView({ block: "nearest" });
+    const head = element("div", null, "head");
+    head.append(Object.assign(element("h3", title), { id: "evidence-title" }), close);
+    panel.replaceChildren(head, ...parts);
+    if (!panel.open) panel.showModal();
+    panel.scrollTop = 0;
   };
-  const shut = () => {
-    byId("evidence").hidden = true;
-    if (opener && opener.isConnected) opener.focus();
+  panel.addEventListener("close", () => history.replaceState(null, "", location.pathname + location.search));
+  panel.addEventListener("click", (event) => { if (event.target === panel) shut(); });
+  const openAddress = () => {
+    const asked = new URLSearchParams(location.hash.slice(1));
+    const target = data.targets.indexOf(asked.get("target"));
+    if (target < 0) return;
+    const symbol = data.symbols.indexOf(asked.get("symbol"));
+    if (symbol < 0) return show(targetPage(target));
+    for (let pair = 0; pair < nPairs; pair += 1) if (pairs.target[pair] === target && pairs.symbol[pair] === symbol) show(pairPage(pair));
   };
 
   const fill = (id, names) => names.forEach((name, code) => {
@@ -200,12 +268,13 @@
   form.addEventListener("reset", () => setTimeout(choose));
   byId("back").addEventListener("click", () => { page -= 1; draw(); });
   byId("next").addEventListener("click", () => { page += 1; draw(); });
-  document.addEventListener("keydown", (event) => { if (event.key === "Escape" && !byId("evidence").hidden) shut(); });
   byId("map").addEventListener("click", (event) => {
-    const cell = event.target.closest("[data-cell]");
-    if (!cell) return;
-    const [target, symbol] = cell.dataset.cell.split(",").map(Number);
-    for (let pair = 0; pair < nPairs; pair += 1) if (pairs.target[pair] === target && pairs.symbol[pair] === symbol) open(pair, null);
+    const [cell, name] = [event.target.closest("[data-cell]"), event.target.closest("[data-target]")];
+    if (!cell && !name) return;
+    const [target, symbol] = (cell ? cell.dataset.cell : name.dataset.target).split(",").map(Number);
+    location.hash = addressOf(data.targets[target], data.symbols[symbol]);
   });
+  window.addEventListener("hashchange", openAddress);
   choose();
+  openAddress();
 })();

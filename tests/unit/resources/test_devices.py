@@ -5,11 +5,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
+import torch
 
-from resources.devices import Device, DeviceError, choose, leased, peak_memory_bytes
+from resources.devices import Device, DeviceError, choose, leased, peak_memory
 from resources.gpu import GpuResource
 
 GPU = Device("cuda:0", "a card", 8 << 30, "found")
@@ -73,9 +75,37 @@ def test_a_lease_ends_with_an_error_inside_it(tmp_path: Path) -> None:
 
 
 def test_the_cpu_needs_no_lease_and_reports_no_peak(tmp_path: Path) -> None:
-    with leased(CPU, tmp_path / "locks", 0.0), leased(CPU, tmp_path / "locks", 0.0):
+    with leased(CPU, tmp_path / "locks", 0.0), leased(CPU, tmp_path / "locks", 0.0), peak_memory(CPU.name) as peak:
         assert not (tmp_path / "locks").exists()
-    assert peak_memory_bytes(CPU) is None
+    assert peak.n_bytes is None
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """torch as it is on a machine with one CUDA device, whose allocator is this dict."""
+    allocator = {"peak": 9 << 30}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(name="a card", total_memory=16 << 30))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda name: allocator.update(peak=0))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda name: allocator["peak"])
+    return allocator
+
+
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_a_card_is_found_leased_and_told(card: dict[str, int], mode: str, tmp_path: Path) -> None:
+    resource = GpuResource(mode=mode, lock_dir=str(tmp_path), wait_seconds=0.0)
+    with resource.lease() as device:
+        assert resource.metadata(device) == {"device": "cuda:0 (a card): found by torch.cuda", "device_memory_bytes": 16 << 30}
+        with pytest.raises(dg.Failure, match="still holds it"), resource.lease():
+            pass
+
+
+def test_the_peak_is_that_of_the_block_alone(card: dict[str, int]) -> None:
+    with peak_memory("cuda:0") as peak:
+        card["peak"] = 5 << 20
+    card["peak"] = 7 << 30
+    assert peak.n_bytes == 5 << 20
 
 
 def test_the_resource_in_mode_off_gives_the_cpu_and_its_reason(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from resources.frame_types import column_schema, frame_type
+from resources.frame_types import declared_schema, frame_type
 from resources.table_columns import Column
 from routing_assets.definitions import defs
 from routing_assets.evidence.ranking import RANKING_COLUMNS
@@ -82,4 +82,4 @@ def test_the_page_of_every_asset_that_holds_a_table_lists_its_columns_with_their
     assert {name for name, schema in listed.items() if schema is not None} == TYPED_ASSETS
     status = next(column for column in listed["leakage_audit"].columns if column.name == "status")
     assert "one of SAFE, SUSPECT, BLOCKED, UNKNOWN" in status.constraints.other
-    assert column_schema(COLUMNS)["dagster/column_schema"].columns[1].constraints.other == [">= -1.0", "<= 1.0"]
+    assert declared_schema(COLUMNS)["dagster/column_schema"].columns[1].constraints.other == [">= -1.0", "<= 1.0"]

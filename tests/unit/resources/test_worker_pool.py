@@ -1,7 +1,11 @@
 """The pool hands every item out once, and lays crashes and overruns at the right door."""
 
 import os
+import subprocess
+import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +22,17 @@ def prepare_badly(base: int) -> int:
 
 def prepare_dying(base: int) -> int:
     os._exit(3)
+
+
+class Poison:
+    """Bursts when the other side of a pipe puts it together again."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return int, ("no number",)
+
+
+def poisoned(base: int, item: int) -> object:
+    return {13: Poison(), 66: lambda: base}.get(item, base + item)
 
 
 def task(base: int, item: int) -> int:
@@ -50,6 +65,15 @@ def test_a_crash_and_an_overrun_cost_only_the_items_that_caused_them() -> None:
     assert results[99].error == "stopped after 1.5 seconds"
 
 
+def test_an_answer_that_cannot_be_sent_or_read_costs_only_its_own_item() -> None:
+    results = {result.item: result for result in run_tasks(prepare, (0,), poisoned, [13, 66, 1, 2, 3], 2, 30.0)}
+    assert {item: result.value for item, result in results.items() if result.value is not None} == {1: 1, 2: 2, 3: 3}
+    assert results[13].crashed
+    assert "an answer that cannot be read: ValueError" in str(results[13].error)
+    assert not results[66].crashed
+    assert "pickle" in str(results[66].error)
+
+
 def test_workers_that_cannot_be_prepared_are_an_error_that_says_why() -> None:
     with pytest.raises(WorkerError, match="ValueError: no good base 7"):
         list(run_tasks(prepare_badly, (7,), task, [1], 1, 30.0))
@@ -63,6 +87,47 @@ def test_workers_that_die_before_they_are_ready_are_given_up() -> None:
 def test_a_worker_has_one_thread_and_no_items_start_no_worker() -> None:
     assert [result.value for result in run_tasks(prepare, (0,), threads, [1], 1, 30.0)] == ["1"]
     assert list(run_tasks(prepare_badly, (0,), threads, [], 1, 30.0)) == []
+
+
+ABANDONED = """
+import os, sys, time
+from pathlib import Path
+from resources.worker_pool import run_tasks
+
+def prepare(folder):
+    return Path(folder)
+
+def task(folder, item):
+    (folder / "worker.txt").write_text(str(os.getpid()))
+    time.sleep(60)
+
+if __name__ == "__main__":
+    list(run_tasks(prepare, (sys.argv[1],), task, [1], 1, 120.0))
+"""
+
+
+def test_a_worker_whose_parent_is_killed_stops_in_the_middle_of_its_task(tmp_path: Path) -> None:
+    script = tmp_path / "abandoned.py"
+    script.write_text(ABANDONED)
+    parent = subprocess.Popen([sys.executable, script, tmp_path], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])})
+    told = tmp_path / "worker.txt"
+    wait_until(lambda: told.exists() and told.read_text() != "")
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not is_running(int(told.read_text())))
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process does anything still; one that nobody has reaped does not."""
+    told = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout.strip()
+    return told != "" and not told.startswith("Z")
 
 
 def test_a_block_past_its_time_limit_is_stopped_and_one_within_it_is_not() -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from config.load import ConfigError, load_config
+from config.stored import SETTINGS_FILE
 from routing_assets import api
 from routing_assets.decisions import policy
 from routing_assets.evidence.candidates_table import write_candidates
@@ -74,7 +75,7 @@ def test_settings_are_checked_and_the_first_ones_left_alone() -> None:
 def test_a_run_is_routed_under_its_own_settings(tmp_path: Path) -> None:
     write_candidates(TABLE, tmp_path / api.CANDIDATES_FILE)
     values = json.dumps({"routing.significance.max_q": 0.0, "routing.enable_experimental_lane": False})
-    (tmp_path / api.SETTINGS_FILE).write_text(json.dumps({"config_dir": None, "overrides": [], "values_json": values}), encoding="utf-8")
+    (tmp_path / SETTINGS_FILE).write_text(json.dumps({"config_dir": None, "overrides": [], "values_json": values}), encoding="utf-8")
     routed = api.read_run(tmp_path)
     assert routed.config.routing.significance.max_q == 0.0
     assert {route for route, count in routed.counts().items() if count} == {"ROUTE_BLOCKED"}

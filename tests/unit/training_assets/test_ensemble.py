@@ -1,6 +1,7 @@
 """A blend is its pooled part until its local part earns its say, and stands alone once it is saved."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,31 @@ def test_a_blend_is_scored_against_its_parts_and_stands_alone(panel: Panel, targ
         card = read_card(alone)
         assert (card.family, card.details["base_family"]) == ("Blend", alone.name.removeprefix("Blend-"))
         assert {"pooled", "local", "blend.json", OOS_FILE, "model_card.json"} == {path.name for path in alone.iterdir()}
+
+
+@pytest.mark.parametrize(("target", "n_metrics"), [(REGRESSION_TARGET, 3), (BINARY_TARGET, 2), (CLASS_TARGET, 2)])
+def test_a_pair_with_nets_only_gets_a_blend_of_the_pooled_net_and_a_ridge_on_what_it_leaves(target: str, n_metrics: int, tmp_path: Path) -> None:
+    panel = make_panel(6, 700, planted=Planted(pooled=1.0, local=1.0, noise=1.0))
+    (tmp_path / "panel").mkdir()
+    panel.write(tmp_path / "panel")
+    config = Config.model_validate({"training": {"hyperparameters": {"MLP": {"epochs": 4, "hidden": 8}}}})
+    pooled = replace(pooled_job(panel, target, ("MLP",), for_blends=True), stage_families={Stage.CPU: (), Stage.GPU: ("MLP",)})
+    pair = symbol_job(panel, "S001", target, ("MLP",), Route.BOTH, Stage.GPU)
+    # With the symbol's own net there, the blend is held against that too.
+    trained = list(train_jobs([pooled, pair] if n_metrics == 3 else [pooled], tmp_path / "panel", config, tmp_path, Stage.GPU))
+    assert not [failure for outcome in trained for failure in outcome.failures]
+    (outcome,) = train_blends([pair], tmp_path / "panel", config, tmp_path)
+    assert outcome.failures == ()
+    (model,) = outcome.models
+    card, loaded = read_card(Path(model.path)), load_model(model.path)
+    assert (Path(model.path).name, card.details["base_family"], card.details["local_family"]) == ("Blend-MLP", "MLP", "Ridge")
+    assert {"torch", "scipy", "numpy"} <= card.library_versions.keys()
+    assert len(card.oos_metrics) == n_metrics
+    scores = [interval.score or 0.0 for interval in card.oos_metrics]
+    assert scores[0] > scores[1], "a third of the signal is the symbol's own"
+    sample = gather_rows(panel, ("S001",), panel.feature_names).sample(np.ones(700, bool))
+    pooled_says, local_says = loaded.model.predict_parts(sample)
+    np.testing.assert_array_equal(loaded.model.predict(sample), blended(pooled_says, local_says, card.details["strength"], card.task_type))
 
 
 def explained(output: Path, panel: Panel, folder_name: str) -> float:

@@ -149,7 +149,7 @@ def test_a_family_that_reads_the_market_state_is_given_the_plans_state_features(
     features = {model.family: read_card(Path(model.path)).features for model in outcome.models}
     assert features == {name: ("f0", "f1", "f2", "volatility_21"), "Ridge": ("f0", "f1", "f2")}
     assert missing_models([job], tmp_path / "seeing" / "models") == []
-    assert len(predict_plan(panel, tmp_path / "seeing" / "models", [job])) == 2
+    assert len(predict_plan(panel, tmp_path / "seeing" / "models", [job])[0]) == 2
 
 
 def test_a_pooled_model_that_knows_symbols_knows_them_by_name_on_another_panel(tmp_path: Path) -> None:

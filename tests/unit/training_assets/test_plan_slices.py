@@ -1,6 +1,7 @@
 """The plan is read closed, cut into slices with versions of their own, and sorted into what trains."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -12,7 +13,9 @@ from routing_assets.plans.training_plan import training_plan_document
 from routing_assets.plans.training_plan_files import write_training_plan
 from tests import panels
 from tests.panels import BINARY_TARGET, REGRESSION_TARGET, make_panel, symbol_job
+from training_assets.blend_bases import blend_bases, blend_stage
 from training_assets.contracts import Route, Stage, TrainingJob, TrainingPlan, TrainingType
+from training_assets.families.registry import FAMILIES
 from training_assets.outcomes import FamilyFailure
 from training_assets.plan_changes import blend_requests, changed_keys, parse_cursor, slice_versions, training_requests
 from training_assets.plan_reader import MASTER_PLAN_FILE, TrainingPlanError, plan_slices, read_master_plan, with_families
@@ -92,11 +95,35 @@ def test_a_blend_is_asked_for_once_its_pooled_model_is_there_and_not_twice() -> 
     pooled = replace(both, job_id="pooled", symbol=None, symbols=("S000",), training_type=TrainingType.CROSS_SECTIONAL)
     plan = plan_of(pooled, both)
     version = slice_versions(plan)[REGRESSION_TARGET]
-    waiting, asked = blend_requests(plan, {}, {REGRESSION_TARGET: "an older one"}, per_run=5)
+    stage_of = partial(blend_stage, FAMILIES, ())
+    waiting, asked = blend_requests(plan, {}, pooled_versions("an older one"), stage_of, per_run=5)
     assert waiting == ()
-    ready, asked = blend_requests(plan, asked, {REGRESSION_TARGET: version}, per_run=5)
+    ready, asked = blend_requests(plan, asked, pooled_versions(version), stage_of, per_run=5)
     assert [request.keys for request in ready] == [(f"{REGRESSION_TARGET}|S000",)]
-    assert blend_requests(plan, asked, {REGRESSION_TARGET: version}, per_run=5)[0] == ()
+    assert blend_requests(plan, asked, pooled_versions(version), stage_of, per_run=5)[0] == ()
+
+
+def test_a_blend_of_a_net_waits_for_the_net_and_not_for_the_trees() -> None:
+    both = replace(pair("S000", route=Route.BOTH), stage_families={Stage.CPU: (), Stage.GPU: ("MLP",)})
+    pooled = replace(both, job_id="pooled", symbol=None, symbols=("S000",), training_type=TrainingType.CROSS_SECTIONAL)
+    plan = plan_of(pooled, both)
+    version, stage_of = slice_versions(plan)[REGRESSION_TARGET], partial(blend_stage, FAMILIES, ("LightGBM",))
+    waiting, _ = blend_requests(plan, {}, pooled_versions(version), stage_of, per_run=5)
+    ready, _ = blend_requests(plan, {}, pooled_versions("an older one", version), stage_of, per_run=5)
+    assert (waiting, len(ready)) == ((), 1)
+
+
+def test_a_pooled_job_and_its_pairs_agree_on_what_their_blends_are_made_of() -> None:
+    assert blend_bases(FAMILIES, ("ridge", "LSTM"), ("LSTM", "Ridge", "MLP")) == ("LSTM", "Ridge")
+    assert blend_bases(FAMILIES, ("Ridge",), ("QuantileLightGBM", "XGBoost", "MLP")) == ("XGBoost",)
+    assert blend_bases(FAMILIES, ("Ridge",), ("QuantileLightGBM", "NGBoost")) == ("QuantileLightGBM",)
+    # MetaLearning takes pooled jobs only, so no pair has it.
+    assert blend_bases(FAMILIES, ("Ridge",), ("MetaLearning", "MLP")) == blend_bases(FAMILIES, ("Ridge",), ("MLP",)) == ("MLP",)
+    assert blend_bases(FAMILIES, ("Ridge",), ()) == ()
+
+
+def pooled_versions(of_cpu: str, of_gpu: str = "") -> dict[Stage, dict[str, str]]:
+    return {Stage.CPU: {REGRESSION_TARGET: of_cpu}, Stage.GPU: {REGRESSION_TARGET: of_gpu}}
 
 
 def test_partitions_are_sorted_into_training_idle_and_refused() -> None:

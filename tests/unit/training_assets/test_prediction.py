@@ -1,5 +1,6 @@
 """A plan is served by the models that it names, each pair by those of its route."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tests.panels import REGRESSION_TARGET, make_panel, pooled_job, symbol_job
 from training_assets.contracts import Route, Stage, TrainingJob
 from training_assets.model_store import PREDICTION_COLUMNS, load_model
 from training_assets.panel.panel import Panel
-from training_assets.prediction import missing_models, predict_plan
+from training_assets.prediction import jobs_without_models, missing_models, predict_plan
 from training_assets.trainer import train_blends, train_jobs
 
 FAMILIES = ("Ridge", "LightGBM")
@@ -43,7 +44,7 @@ def output(panel: Panel, jobs: list[TrainingJob], tmp_path_factory: pytest.TempP
 
 
 def test_each_pair_is_served_by_every_model_of_its_route_at_its_newest_bar(panel: Panel, jobs: list[TrainingJob], output: Path) -> None:
-    table = predict_plan(panel, output / "models", jobs)
+    table, unusable = predict_plan(panel, output / "models", jobs)
     assert tuple(table.columns) == PREDICTION_COLUMNS
     assert table.groupby("symbol")["route"].agg(set).to_dict() == {
         "S000": {"ROUTE_CROSS_SECTIONAL"},
@@ -54,18 +55,19 @@ def test_each_pair_is_served_by_every_model_of_its_route_at_its_newest_bar(panel
     assert table["model_id"].is_unique
     assert set(table["timestamp"].astype("int64")) == {int(panel.times_ns[-1])}
     assert missing_models(jobs, output / "models") == []
+    assert unusable == {}
 
 
 def test_the_experimental_lane_is_left_out_unless_asked_for(panel: Panel, jobs: list[TrainingJob], output: Path) -> None:
-    asked = predict_plan(panel, output / "models", jobs, include_experimental=True)
+    asked, _ = predict_plan(panel, output / "models", jobs, include_experimental=True)
     experimental = asked[asked["symbol"] == "S003"]
     assert experimental["route"].tolist() == ["ROUTE_EXPERIMENTAL_ONLY"]
     rest = asked[asked["symbol"] != "S003"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(rest, predict_plan(panel, output / "models", jobs))
+    pd.testing.assert_frame_equal(rest, predict_plan(panel, output / "models", jobs)[0])
 
 
 def test_the_whole_panel_is_predicted_as_each_model_alone_predicts_it(panel: Panel, jobs: list[TrainingJob], output: Path) -> None:
-    table = predict_plan(panel, output / "models", jobs, newest_only=False)
+    table, _ = predict_plan(panel, output / "models", jobs, newest_only=False)
     model = load_model(output / "models" / REGRESSION_TARGET / "symbol=S002" / "Ridge")
     served = table[table["model_id"] == model.card.model_id].reset_index(drop=True)
     pd.testing.assert_frame_equal(served, model.predict(panel)[list(PREDICTION_COLUMNS)])
@@ -73,11 +75,33 @@ def test_the_whole_panel_is_predicted_as_each_model_alone_predicts_it(panel: Pan
 
 def test_models_of_another_plan_do_not_serve_this_one_and_are_named_as_missing(panel: Panel, jobs: list[TrainingJob], output: Path) -> None:
     changed = [replace(job, features=job.features[:2]) for job in jobs]
-    assert len(predict_plan(panel, output / "models", [replace(jobs[2], features=jobs[2].features[:2])])) == 0
+    assert len(predict_plan(panel, output / "models", [replace(jobs[2], features=jobs[2].features[:2])])[0]) == 0
     names = [folder.name for folder in missing_models([changed[2]], output / "models")]
     assert names == ["Ridge", "LightGBM"]
 
 
 def test_models_that_were_never_trained_have_no_rows_and_are_named(panel: Panel, jobs: list[TrainingJob], tmp_path: Path) -> None:
-    assert tuple(predict_plan(panel, tmp_path / "models", jobs).columns) == PREDICTION_COLUMNS
+    assert tuple(predict_plan(panel, tmp_path / "models", jobs)[0].columns) == PREDICTION_COLUMNS
     assert len(missing_models(jobs, tmp_path / "models", include_experimental=True)) == 7
+
+
+def test_a_model_that_was_spoiled_costs_its_own_rows_and_says_why(panel: Panel, jobs: list[TrainingJob], output: Path, tmp_path: Path) -> None:
+    shutil.copytree(output / "models", tmp_path / "models")
+    spoiled = tmp_path / "models" / REGRESSION_TARGET / "symbol=S002" / "Ridge"
+    (spoiled / "oos_predictions.parquet").write_bytes(b"cut")
+    table, unusable = predict_plan(panel, tmp_path / "models", jobs)
+    assert list(unusable) == [spoiled]
+    assert "changed since it was written" in unusable[spoiled]
+    assert table.groupby("symbol").size().to_dict() == {"S000": 2, "S001": 2, "S002": 1}
+
+
+def test_jobs_that_lack_a_model_are_those_whose_folder_is_gone_or_of_another_plan(panel: Panel, jobs: list[TrainingJob], output: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(output / "models", models)
+    assert jobs_without_models(jobs, models) == ()
+    lost = next(job for job in jobs if job.symbol is not None)
+    for folder in (models / lost.target / f"symbol={lost.symbol}").iterdir():
+        shutil.rmtree(folder)
+    assert jobs_without_models(jobs, models) == (lost,)
+    changed = [replace(job, features=job.features[:1]) if job is not lost else job for job in jobs]
+    assert jobs_without_models(changed, models) == tuple(changed)

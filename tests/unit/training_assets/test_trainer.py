@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import numpy as np
 import orjson
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from config.schema import Config
 from tests.panels import BINARY_TARGET, CLASS_TARGET, REGRESSION_TARGET, Planted, make_panel, pooled_job, symbol_job
-from tests.tiny_families import TINY_FAMILIES
+from tests.tiny_families import TINY_FAMILIES, starve_on_the_first_fit, tiny
 from training_assets.contracts import Route, Stage, TrainingJob
 from training_assets.families.base import Family
+from training_assets.families.registry import FAMILIES
 from training_assets.model_store import CARD_FILE, read_card
 from training_assets.outcomes import JobOutcome
 from training_assets.panel.panel import Panel
@@ -166,6 +169,22 @@ def test_one_and_two_workers_make_the_same_bytes_in_any_order(panel: Panel, tmp_
     assert cards(tmp_path / "one") == cards(tmp_path / "two")
 
 
+def test_every_cpu_family_makes_the_same_bytes_for_one_and_two_workers(tmp_path: Path) -> None:
+    panel = make_panel(2, 620, planted=Planted(1.0, 0.3, 1.0))
+    named = zip(panel.feature_infos, ("return_1", "volatility_5", "f2", "f3"), strict=True)
+    panel = replace(panel, feature_infos=tuple(replace(info, name=name) for info, name in named))
+    of_cpu = tuple(name for name, family in FAMILIES.items() if family.stage is Stage.CPU)
+    jobs = [pooled_job(panel, REGRESSION_TARGET, of_cpu)]
+    jobs += [symbol_job(panel, symbol, REGRESSION_TARGET, tuple(name for name in of_cpu if FAMILIES[name].single_symbol)) for symbol in panel.symbols]
+    quick = {"LightGBM": {"max_rounds": 20}, "XGBoost": {"max_rounds": 20}, "QuantileLightGBM": {"max_rounds": 20}, "NGBoost": {"max_rounds": 20}}
+    settings = {"training": {"hyperparameters": {**quick, "MetaLearning": {"meta_rounds": 10}}}}
+    outcomes = train(jobs, panel, tmp_path / "one", **settings)
+    assert not [failure for outcome in outcomes for failure in outcome.failures]
+    train(jobs[::-1], panel, tmp_path / "two", workers=2, **settings)
+    assert model_bytes(tmp_path / "one") == model_bytes(tmp_path / "two")
+    assert cards(tmp_path / "one") == cards(tmp_path / "two")
+
+
 def test_families_that_fail_are_recorded_and_stop_no_other(panel: Panel, tmp_path: Path) -> None:
     job = symbol_job(panel, "S000", REGRESSION_TARGET, ("Refusing", "OneWeight", "Bursting", "Nobody"))
     (outcome,) = train([job], panel, tmp_path, families=TINY_FAMILIES)
@@ -186,6 +205,27 @@ def test_a_family_that_kills_its_worker_is_recorded_and_the_rest_of_its_job_is_t
     (failure,) = outcomes[jobs[0].job_id].failures
     assert (failure.family, failure.symbol) == ("Deadly", "S000")
     assert "exit code 9" in failure.error
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_fit_that_finds_no_memory_costs_only_itself_and_a_rerun_makes_up_for_it(panel: Panel, tmp_path: Path, workers: int) -> None:
+    (tmp_path / "mark").mkdir()
+    families = {**TINY_FAMILIES, "Starving": tiny("Starving", partial(starve_on_the_first_fit, tmp_path / "mark"))}
+    jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, ("Starving", "OneWeight")) for symbol in panel.symbols]
+    first = train(jobs, panel, tmp_path / "out", workers=workers, families=families)
+    (failure,) = [failure for outcome in first for failure in outcome.failures]
+    assert failure.error.startswith("MemoryError: ")
+    assert sum(len(outcome.models) for outcome in first) == 5
+    again = train(jobs, panel, tmp_path / "out", workers=workers, families=families)
+    assert [failure for outcome in again for failure in outcome.failures] == []
+    train(jobs, panel, tmp_path / "undisturbed", families=families)
+    assert model_bytes(tmp_path / "out") == model_bytes(tmp_path / "undisturbed")
+
+
+def test_a_family_that_would_end_the_process_is_recorded(panel: Panel, tmp_path: Path) -> None:
+    (outcome,) = train([symbol_job(panel, "S000", REGRESSION_TARGET, ("Leaving", "OneWeight"))], panel, tmp_path, families=TINY_FAMILIES)
+    assert [failure.error for failure in outcome.failures] == ["SystemExit: 7"]
+    assert [model.family for model in outcome.models] == ["OneWeight"]
 
 
 def test_a_fit_past_its_time_limit_is_recorded(panel: Panel, tmp_path: Path) -> None:
@@ -219,7 +259,10 @@ def test_the_experimental_lane_trains_cheap_families_and_marks_them(panel: Panel
     job = symbol_job(panel, "S000", REGRESSION_TARGET, ("Expensive", "OneWeight"), route=Route.EXPERIMENTAL_ONLY)
     (outcome,) = train([job], panel, tmp_path, families=TINY_FAMILIES)
     assert ([model.family for model in outcome.models], outcome.failures) == (["OneWeight"], ())
-    assert read_card(Path(outcome.models[0].path)).experimental
+    card = read_card(Path(outcome.models[0].path))
+    assert card.experimental
+    assert card.model_id.startswith("experimental:")
+    assert card.route is Route.EXPERIMENTAL_ONLY
 
 
 def test_a_task_a_family_does_not_declare_is_refused_by_name(panel: Panel, tmp_path: Path) -> None:
@@ -233,6 +276,18 @@ def test_symbol_jobs_of_the_gpu_stage_are_stacked_and_fall_back_to_single_fits(p
     outcomes = train(jobs, panel, tmp_path, stage=Stage.GPU, families=TINY_FAMILIES)
     assert [read_card(Path(outcome.models[0].path)).details["fit"] for outcome in outcomes] == [details] * 3
     assert train(jobs, panel, tmp_path, stage=Stage.CPU, families=TINY_FAMILIES) == []
+
+
+def test_the_card_of_a_model_names_the_device_and_the_most_memory_that_its_fits_took(panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch as it is with a CUDA device, to which these families send nothing: each fit takes another peak."""
+    peaks = iter([3 << 20, 2 << 20])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda name: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda name: next(peaks))
+    job = symbol_job(panel, "S000", REGRESSION_TARGET, ("Stacked",), stage=Stage.GPU)
+    folder = written(panel, tmp_path / "panel")
+    (outcome,) = train_jobs([job], folder, Config(), tmp_path, Stage.GPU, device="cuda:0", families=TINY_FAMILIES)
+    card = read_card(Path(outcome.models[0].path))
+    assert (card.device, card.details["device_peak_bytes"]) == ("cuda:0", 3 << 20)
 
 
 def test_stacked_nets_are_the_same_bytes_for_a_run_a_backfill_in_parts_and_a_resumed_run(tmp_path: Path) -> None:
@@ -307,3 +362,45 @@ def test_a_run_killed_half_way_leaves_whole_folders_and_resumes_to_the_same_byte
     train(jobs, panel, tmp_path / "whole")
     finished = {name: content for name, content in model_bytes(killed).items() if ".writing-" not in name}
     assert finished == model_bytes(tmp_path / "whole")
+
+
+TWO_PROCESSES = """
+import sys
+from pathlib import Path
+from config.schema import Config
+from tests.panels import REGRESSION_TARGET, symbol_job
+from tests.tiny_families import TINY_FAMILIES
+from training_assets.contracts import Stage
+from training_assets.panel.panel import Panel
+from training_assets.trainer import train_jobs
+
+output, stage = Path(sys.argv[1]), Stage(sys.argv[2])
+panel = Panel.read(output / "panel")
+family = "Slow" if stage is Stage.CPU else "SlowStacked"
+jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, (family,), stage=stage) for symbol in panel.symbols]
+sys.stdin.readline()
+for outcome in train_jobs(jobs, output / "panel", Config(), output, stage, "plan", families=TINY_FAMILIES):
+    assert not outcome.failures, outcome.failures
+    print(outcome.job_id, "cached" if outcome.cached else "trained", flush=True)
+"""
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_two_processes_with_the_same_jobs_train_each_job_once(tmp_path: Path, stage: Stage) -> None:
+    panel = make_panel(n_symbols=3, n_bars=300)
+    written(panel, tmp_path / "panel")
+    script = tmp_path / "train.py"
+    script.write_text(TWO_PROCESSES, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(script), str(tmp_path), str(stage)]
+    both = [subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:  # set going together, once both have loaded what they need
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [process.communicate(timeout=120)[0].split("\n") for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    told = [line.split() for answer in answers for line in answer if line]
+    assert len(told) == 6
+    for symbol_job_id in {job_id for job_id, _ in told}:
+        assert sorted(state for job_id, state in told if job_id == symbol_job_id) == ["cached", "trained"]

@@ -27,7 +27,7 @@ from training_assets.families.nets.spec import FROZEN, NET, Net, Weight
 BATCH_STEP_ROWS = 32
 MIN_BATCHES_AN_EPOCH = 8
 # Inner rows scored at a time. A constant, and not what memory would hold: how a sum is cut decides its last digits.
-EVALUATION_ROWS = 256
+EVALUATION_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,22 @@ class Trained:
 
 @contextmanager
 def held_torch(device: torch.device) -> Iterator[None]:
-    """One thread, and on the CPU deterministic algorithms only; what was set before is set again after."""
-    threads = torch.get_num_threads()
+    """One thread, and on the CPU deterministic algorithms only; what was set before is set again after.
+
+    Deterministic mode would also fill every new tensor before its use, a tenth of the time here; nothing reads one that it has not written.
+    """
+    deterministic: Any = torch.utils.deterministic
+    threads, filled = torch.get_num_threads(), deterministic.fill_uninitialized_memory
     before = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(device.type == "cpu")
+    deterministic.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warned)
+        deterministic.fill_uninitialized_memory = filled
         torch.set_num_threads(threads)
 
 

@@ -3,11 +3,13 @@
 Belongs here: layers that more than one net uses. Does not: nets, losses, training.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from training_assets.families.nets.recurrence import last_hidden
 
 Parameters = Mapping[str, Tensor]
 
@@ -37,33 +39,52 @@ def relu(x: Tensor) -> Tensor:
     return functional.relu(x)
 
 
-def convolution(p: Parameters, name: str, x: Tensor, dilation: int, causal: bool) -> Tensor:
-    """Kernel-3 convolution along axis 2 of (K, B, L, n_in), zero padded; causal reads the position and what precedes it."""
+def convolution(p: Parameters, name: str, x: Tensor, dilation: int) -> Tensor:
+    """Kernel-3 convolution along axis 2 of (K, B, L, n_in) that looks both ways, zero padded."""
     length = x.shape[2]
-    reach = 2 * dilation
-    before = reach if causal else dilation
-    padded = functional.pad(x, (0, 0, before, reach - before))
+    padded = functional.pad(x, (0, 0, dilation, dilation))
     taps = [padded[:, :, tap * dilation : tap * dilation + length] for tap in range(3)]
     return linear(p, name, torch.cat(taps, dim=-1))
 
 
+def newest_of_causal_convolutions(p: Parameters, names: Sequence[str], x: Tensor) -> Tensor:
+    """The last position, (K, B, n), of a residual stack of causal kernel-3 convolutions over axis 2 of (K, B, L, n), zero padded.
+
+    Dilation doubles by layer: 1, 2, 4, ... Only positions that the last one sees are computed, a share of all that halves by layer: layer by
+    layer they stand one dilation apart, so that each layer is a plain convolution of stride 2 over those that the one before left.
+    """
+    length, reach = x.shape[2], 2 ** (len(names) + 1) - 1
+    x = functional.pad(x, (0, 0, max(0, reach - length), 0))[:, :, -reach:]
+    for layer, name in enumerate(names):
+        taps = torch.cat([x[:, :, :-2:2], x[:, :, 1:-1:2], x[:, :, 2::2]], dim=-1)
+        x = x[:, :, 2::2] + gelu(linear(p, name, taps))
+        # A position before the first is zero at every layer, and not what a layer makes of zeros.
+        n_before = max(0, x.shape[2] - 1 - (length - 1) // 2 ** (layer + 1))
+        if n_before:
+            x = functional.pad(x[:, :, n_before:], (0, 0, n_before, 0))
+    return x[:, :, 0]
+
+
 def lstm(p: Parameters, name: str, x: Tensor) -> Tensor:
     """Last hidden state (K, B, hidden) of an LSTM over axis 2 of (K, B, L, n_in); Hochreiter & Schmidhuber 1997."""
-    recurrent = p[f"{name}.recurrent"]
-    # Time first, so that the steps' inputs and their gradients are slices without a copy.
-    driven = linear(p, f"{name}.input", x.transpose(1, 2)).unbind(dim=1)
-    ajar = p[f"{name}.forget"].unsqueeze(1)
-    hidden = cell = x.new_zeros(x.shape[0], x.shape[1], recurrent.shape[1])
-    for step in driven:
-        candidate, opened_in, opened_out, kept = torch.baddbmm(step, hidden, recurrent).chunk(4, dim=-1)
-        cell = torch.sigmoid(kept + ajar) * cell + torch.sigmoid(opened_in) * torch.tanh(candidate)
-        hidden = torch.sigmoid(opened_out) * torch.tanh(cell)
-    return hidden
+    bias, ajar = p[f"{name}.input.bias"], p[f"{name}.forget"]
+    # The forget gate is the last; what holds it open at the start goes in with the bias.
+    opened = {f"{name}.input.weight": p[f"{name}.input.weight"], f"{name}.input.bias": bias + functional.pad(ajar, (bias.shape[1] - ajar.shape[1], 0))}
+    driven = linear(opened, f"{name}.input", x.transpose(1, 2))
+    return last_hidden(driven, p[f"{name}.recurrent"])
 
 
-def encoder_block(p: Parameters, name: str, x: Tensor, heads: int, allowed: Tensor | None) -> Tensor:
-    """Pre-norm transformer block on (K, B, L, width); `allowed` (K * B, 1, L, L) is True where a query may read a key."""
-    x = x + _attention(p, name, layer_norm(p, f"{name}.norm1", x), heads, allowed)
+def encoder_block(p: Parameters, name: str, x: Tensor, heads: int, allowed: Tensor | None, only: int | None = None) -> Tensor:
+    """Pre-norm transformer block on (K, B, L, width).
+
+    Parameters
+    ----------
+    allowed : (K * B, 1, L, L), True where a query may read a key; None lets all read all.
+    only : the one position that is asked for, as that of the last block is; the result then has L = 1.
+    """
+    asked = slice(None) if only is None else slice(only, only + 1 or None)
+    normed = layer_norm(p, f"{name}.norm1", x)
+    x = x[:, :, asked] + _attention(p, name, normed[:, :, asked], normed, heads, None if allowed is None else allowed[:, :, asked])
     return x + linear(p, f"{name}.out", gelu(linear(p, f"{name}.wide", layer_norm(p, f"{name}.norm2", x))))
 
 
@@ -87,9 +108,13 @@ def causal_allowed(mask: Tensor) -> Tensor:
     return ((past & mask.reshape(-1, 1, length)) | itself).unsqueeze(1)
 
 
-def _attention(p: Parameters, name: str, x: Tensor, heads: int, allowed: Tensor | None) -> Tensor:
-    k, rows, length, width = x.shape
-    split = linear(p, f"{name}.qkv", x).view(k * rows, length, 3, heads, width // heads)
-    query, key, value = split.permute(2, 0, 3, 1, 4)
-    read = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
-    return linear(p, f"{name}.mix", read.transpose(1, 2).reshape(k, rows, length, width))
+def _attention(p: Parameters, name: str, asking: Tensor, read: Tensor, heads: int, allowed: Tensor | None) -> Tensor:
+    """What the positions of `asking` (K, B, n, width) make of those of `read` (K, B, L, width)."""
+    k, rows, length, width = read.shape
+    n_asking = asking.shape[2]
+    weight, bias = p[f"{name}.qkv.weight"], p[f"{name}.qkv.bias"]
+    parts = {"q.weight": weight[..., :width], "q.bias": bias[..., :width], "kv.weight": weight[..., width:], "kv.bias": bias[..., width:]}
+    query = linear(parts, "q", asking).view(k * rows, n_asking, heads, width // heads).transpose(1, 2)
+    key, value = linear(parts, "kv", read).view(k * rows, length, 2, heads, width // heads).permute(2, 0, 3, 1, 4)
+    found = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+    return linear(p, f"{name}.mix", found.transpose(1, 2).reshape(k, rows, n_asking, width))

@@ -24,7 +24,8 @@ class RowStore:
 
     Attributes
     ----------
-    table : shape (n_table, n_features), scaled inputs.
+    table : shape (n_table, n_features), scaled inputs; for windows as `window_inputs` would read them, with a last column of ones and a last row
+        of zeros, which stands for every bar that is not there.
     ends, starts : shape (n_rows,), where the row stands in `table` and where its symbol begins.
     label, weight, offset : shape (n_rows,); auxiliary : shape (n_rows, n_auxiliary).
     train, inner : (first row, count) by model.
@@ -51,7 +52,7 @@ class RowStore:
         steps = torch.arange(1 - (self.window or 1), 1, device=rows.device)
         positions = self.ends[rows].unsqueeze(-1) + steps
         mask = positions >= self.starts[rows].unsqueeze(-1)
-        return window_inputs(self.table[positions.clamp_min(0)], mask)
+        return Inputs(self.table[positions.where(mask, self.table.shape[0] - 1)], mask)
 
 
 def window_inputs(values: Tensor, mask: Tensor) -> Inputs:
@@ -72,6 +73,10 @@ def store_rows(fits: Sequence[Prepared], window: int | None, device: torch.devic
         inner_places.append(inner + height)
         tables.append(made)
         height += made.shape[0]
+    if window:
+        bars = np.concatenate(tables)
+        exists = np.ones((height, 1), np.float32)
+        tables = [np.concatenate([bars, exists], axis=1), np.zeros((1, bars.shape[1] + 1), np.float32)]
     ordered = [fit.train for fit in fits] + [fit.inner for fit in fits]
     counts = [rows.n_rows for rows in ordered]
     spans = tuple(zip(np.concatenate([[0], np.cumsum(counts)[:-1]]).tolist(), counts, strict=True))

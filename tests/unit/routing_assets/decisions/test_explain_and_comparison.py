@@ -1,5 +1,7 @@
 """Explaining a decision, asking what if, comparing plans, and the packaged presets."""
 
+from dataclasses import replace
+
 import pytest
 
 from config.load import PACKAGED_CONFIG_DIR, load_config, parse_yaml
@@ -89,6 +91,29 @@ def test_what_if_may_change_the_significance_method():
 
 def test_a_plan_does_not_differ_from_itself():
     assert not diff(training_of(), training_of()).differs
+
+
+def of_metadata(**changes):
+    """A plan whose metadata say so; its id is not what is compared."""
+    plan = training_of()
+    return replace(plan, metadata={**plan.metadata, "library_versions": {"numpy": "2.0", "scipy": "1.14"}, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"data_hash": "d", "config_hash": "e", "git_commit": "f"}, "data (0123456789abcdef -> d)"),
+        ({"config_hash": "e", "git_commit": "f"}, f"config ({'c' * 16} -> e)"),
+        ({"git_commit": "f", "library_versions": {"numpy": "2.1", "scipy": "1.14"}}, "code (None -> f)"),
+        ({"library_versions": {"numpy": "2.1", "scipy": "1.14"}, "metrics_snapshot": "m"}, "library version (numpy 2.0 -> 2.1)"),
+        ({}, None),
+    ],
+)
+def test_diff_names_the_first_cause_of_what_differs(changes, cause):
+    answer = diff(of_metadata(), of_metadata(**changes))
+    assert answer.first_cause == cause
+    assert (f"first cause: {cause}" in answer.text()) == (cause is not None)
+    assert "scipy" not in answer.text()
 
 
 def test_diff_tells_added_removed_and_changed_jobs_with_reasons():

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
 from routing_assets.contracts import ROUTES as CODED
-from routing_assets.contracts import RoutingPlan
+from routing_assets.contracts import Mode, RoutingPlan
 from routing_assets.plans.plan_consistency import plan_against_routes
-from routing_assets.report.plan_summary import decision_lines, plan_routes, pooled_scores, reasons_by_route
+from routing_assets.report.plan_summary import decision_lines, job_counts, moved_pairs, plan_routes, reasons_by_route, scores_of_side, status_by_detector
 from tests.panels import make_panel, symbol_job
 from training_assets.contracts import Route, TrainingJob, TrainingPlan, TrainingType
 
@@ -69,13 +70,34 @@ def test_the_routes_of_a_plan_are_a_matrix_with_holes_where_a_target_lacks_a_sym
     assert [[None if code < 0 else CODED[code] for code in line] for line in routes.tolist()] == expected
 
 
-def test_pooled_scores_stand_by_metric_best_first_without_what_was_not_computed() -> None:
-    shared = {"mode": "CROSS_SECTIONAL", "metric_name": "auc", "score_ci_low": 0.5, "score_ci_high": 0.7, "score_null": 0.5}
+def test_scores_of_a_side_stand_by_metric_best_first_without_what_was_not_computed() -> None:
+    shared = {"symbol": None, "mode": "CROSS_SECTIONAL", "metric_name": "auc", "score_ci_low": 0.5, "score_ci_high": 0.7, "score_null": 0.5}
     rows = [shared | {"target": name, "score": score} for name, score in (("weak", 0.55), ("strong", 0.65), ("none", None))]
-    rows.append(shared | {"target": "strong", "mode": "SYMBOL_SPECIFIC", "score": 0.9})
-    (found, null) = pooled_scores(pa.Table.from_pylist(rows))["auc"]
+    rows.append(shared | {"target": "strong", "symbol": "S001", "mode": "SYMBOL_SPECIFIC", "score": 0.9})
+    (found, null) = scores_of_side(pa.Table.from_pylist(rows), Mode.CROSS_SECTIONAL)["auc"]
     assert [row.label for row in found] == ["strong", "weak"]
     assert null == 0.5
+    (local, _) = scores_of_side(pa.Table.from_pylist(rows), Mode.SYMBOL_SPECIFIC)["auc"]
+    assert [row.label for row in local] == ["strong / S001"]
+
+
+def test_pairs_that_moved_between_two_plans_are_listed_and_no_others() -> None:
+    entry = ROUTES.targets[TARGET]
+    moved = {**entry, "symbols": {**entry["symbols"], "S000": {**entry["symbols"]["S000"], "route": "ROUTE_BLOCKED", "reason": ["SCORE"]}}}
+    del moved["symbols"]["S002"]
+    assert moved_pairs(ROUTES, ROUTES).empty
+    table = moved_pairs(ROUTES, replace(ROUTES, targets={TARGET: moved}))
+    assert table.values.tolist() == [
+        [TARGET, "S000", "ROUTE_SYMBOL_SPECIFIC", "ROUTE_BLOCKED", "SCORE"],
+        [TARGET, "S002", "ROUTE_BLOCKED", None, ""],
+    ]
+
+
+def test_jobs_are_counted_by_route_and_findings_by_detector() -> None:
+    jobs = job_counts(training(pooled("S001")))
+    assert jobs["jobs"].tolist() == [1]
+    audit = pd.DataFrame({"detector": ["copies", "copies", "clocks"], "status": ["SAFE", "BLOCKED", "SAFE"]})
+    assert status_by_detector(audit).to_dict("list") == {"detector": ["clocks", "copies"], "BLOCKED": [0, 1], "SAFE": [1, 1]}
 
 
 def test_reasons_and_decisions_are_told_in_words() -> None:

@@ -280,6 +280,9 @@ def test_consumers_filter_jobs_and_hear_of_names_that_are_not_there():
     assert filter_jobs(plan, symbols=["CS"])[0].symbols == ("BOTH", "CS")
     assert {job.model_families for job in filter_jobs(plan, families=["RIDGE"], targets=["FWD_RET_12B"])} == {("Ridge",)}
     assert [job.symbol for job in filter_jobs(plan, model_types="cross-sectional")] == [None]
+    assert {str(job.route) for job in filter_jobs(plan, routes=["both"])} == {"ROUTE_BOTH"}
+    with pytest.raises(PlanError, match="ROUTE_SIDEWAYS"):
+        filter_jobs(plan, routes=["sideways"])
     with pytest.raises(PlanError, match="symbol 'NOPE'"):
         filter_jobs(plan, symbols=["NOPE"])
 

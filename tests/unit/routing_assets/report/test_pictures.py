@@ -5,21 +5,16 @@ import re
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from resources.metadata import picture_markdown
 from routing_assets.contracts import ROUTES
-from routing_assets.report.pictures import (
-    LETTERS,
-    MAX_CELLS,
-    ROUTE_CLASSES,
-    STYLE,
-    ForestRow,
-    FunnelStep,
-    forest_plot_svg,
-    funnel_svg,
-    picture_markdown,
-    route_map_svg,
-)
+from routing_assets.report.frame import LETTERS, ROUTE_CLASSES, STYLE
+from routing_assets.report.plots import MAX_POINTS, ForestRow, FunnelStep, forest_plot_svg, funnel_svg, shares_svg, sides_plot_svg
+from routing_assets.report.route_map import MAX_CELLS, route_map_svg
 
 HOSTILE = '"><script>alert("&\x00\x1b\u202e")</script>'
 SVG = "{http://www.w3.org/2000/svg}"
@@ -36,16 +31,18 @@ def pictures() -> list[str]:
         route_map_svg([HOSTILE] * 3, ["A"] * MAX_CELLS, np.zeros((3, MAX_CELLS), np.int8), HOSTILE),
         forest_plot_svg([ForestRow(HOSTILE, 0.1, 0.0, 0.2, HOSTILE)], 0.0, HOSTILE, HOSTILE),
         funnel_svg(10, [FunnelStep(HOSTILE, 4, 6)], HOSTILE),
+        sides_plot_svg(pd.DataFrame({"route": [str(ROUTES[0])], HOSTILE: [0.1], "y": [0.2]}), HOSTILE, HOSTILE, "y"),
     ]
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(5))
 def test_a_picture_is_well_formed_named_for_a_screen_reader_and_escapes_every_name(number):
     root = parsed(pictures()[number])
     assert root.get("role") == "img"
     assert "script" in root.get("aria-label")
     assert not [node for node in root.iter() if node.tag.removeprefix(SVG) == "script"]
     assert "\x00" not in pictures()[number]
+    assert "<defs" not in pictures()[number]  # ids would clash on a page of several pictures
 
 
 def test_the_route_map_has_a_lettered_cell_for_each_pair_and_none_for_a_missing_one():
@@ -70,30 +67,84 @@ def test_a_map_of_a_hundred_thousand_pairs_stays_small():
     assert "5,000" in svg
 
 
+def marks(svg: str, kind: str) -> list[ElementTree.Element]:
+    """What a plot draws of one kind (rect, rule, symbol, text), layer by layer."""
+    return [mark for group in parsed(svg).iter(f"{SVG}g") if (group.get("class") or "").startswith(f"mark-{kind} role-mark") for mark in group]
+
+
+def place(mark: ElementTree.Element) -> float:
+    """Where a mark stands, in pixels from the left of the plot."""
+    return float(re.match(r"translate\(([-\d.]+)", mark.get("transform"))[1])
+
+
 def test_a_forest_row_without_a_value_says_so_and_draws_nothing():
-    root = parsed(forest_plot_svg([ForestRow("known", 0.1, 0.05, 0.2), ForestRow("unknown", np.nan, np.nan, np.nan)], 0.0, "t"))
-    assert len(list(root.iter(f"{SVG}circle"))) == 1
-    assert "not computed" in "".join(root.itertext())
+    svg = forest_plot_svg([ForestRow("known", 0.1, 0.05, 0.2), ForestRow("unknown", np.nan, np.nan, np.nan)], 0.0, "t")
+    assert len(marks(svg, "symbol")) == 1
+    assert "not computed" in [mark.text for mark in marks(svg, "text")]
 
 
 def test_the_interval_of_a_forest_row_lies_about_its_dot_and_right_of_the_reference():
-    root = parsed(forest_plot_svg([ForestRow("a", 0.1, 0.05, 0.2)], 0.0, "t"))
-    whisker = next(node for node in root.iter(f"{SVG}line") if node.get("class") == "whisker")
-    rule = next(node for node in root.iter(f"{SVG}line") if node.get("stroke") == "var(--faint)")
-    dot = next(root.iter(f"{SVG}circle"))
-    left, right, middle, zero = (float(node.get(name)) for node, name in ((whisker, "x1"), (whisker, "x2"), (dot, "cx"), (rule, "x1")))
-    assert zero < left < middle < right
+    svg = forest_plot_svg([ForestRow("a", 0.1, 0.05, 0.2)], 0.0, "t")
+    zero, interval = marks(svg, "rule")
+    left, right = place(interval), place(interval) + float(interval.get("x2"))
+    assert place(zero) < left < place(marks(svg, "symbol")[0]) < right
+
+
+def test_two_rows_of_one_name_are_two_lines():
+    svg = forest_plot_svg([ForestRow("a", 0.1, 0.05, 0.2), ForestRow("a", 0.2, 0.1, 0.3)], 0.0, "t")
+    assert len({mark.get("transform").split(",")[1] for mark in marks(svg, "symbol")}) == 2
+    assert "a (2)" in "".join(parsed(svg).itertext())
 
 
 def test_a_funnel_bar_is_as_long_as_what_is_left():
-    root = parsed(funnel_svg(100, [FunnelStep("half", 50, 50), FunnelStep("none", 0, 50)], "t"))
-    widths = [float(node.get("width")) for node in root.iter(f"{SVG}rect") if node.get("class") == "sy-pooled"]
-    assert widths[1] == pytest.approx(widths[0] / 2)
-    assert widths[2] == 0.0
+    bars = [mark for mark in marks(funnel_svg(100, [FunnelStep("half", 50, 50), FunnelStep("none", 0, 50)], "t"), "rect") if "pooled" in mark.get("fill")]
+    assert [float(re.search(r"h([-\d.]+)", bar.get("d"))[1]) for bar in bars] == [220.0, 110.0, 0.0]
+
+
+def test_the_shares_of_a_target_fill_its_line_in_the_order_of_the_routes():
+    svg = shares_svg(["a"], np.array([[0] * 30 + [4] * 60 + [-1] * 5], np.int8), "t")
+    assert [mark.text for mark in marks(svg, "text")] == ["30", "60"]
+    assert [mark.get("fill") for mark in marks(svg, "rect")] == ["var(--pooled)", "var(--blocked)"]
+
+
+def test_a_scatter_draws_pairs_with_both_numbers_in_the_colour_and_shape_of_their_route():
+    routes = [str(ROUTES[0]), str(ROUTES[1]), str(ROUTES[4])]
+    svg = sides_plot_svg(pd.DataFrame({"route": routes, "before": [0.1, 0.2, np.nan], "after": [0.1, -0.2, 0.0]}), "t", "before", "after")
+    drawn = marks(svg, "symbol")
+    assert [mark.get("fill") for mark in drawn] == ["var(--pooled)", "var(--local)"]
+    assert ["A" in mark.get("d") for mark in drawn] == [True, False]  # a circle and a square
+    assert "2 pairs" in parsed(svg).get("aria-label")
+
+
+def test_a_scatter_of_many_pairs_shows_some_of_them_and_says_so():
+    many = 10 * MAX_POINTS
+    svg = sides_plot_svg(pd.DataFrame({"route": [str(ROUTES[0])] * many, "x": np.arange(many), "y": np.arange(many)}), "t", "x", "y")
+    assert len(marks(svg, "symbol")) == MAX_POINTS
+    assert "every 10th pair" in parsed(svg).get("aria-label")
+    assert len(svg) < 120_000
+
+
+@given(st.text(st.characters(codec=None), max_size=60), st.floats(), st.floats())
+@settings(max_examples=20, deadline=None)
+def test_no_name_and_no_number_breaks_a_plot(name: str, value: float, other: float):
+    """The library's own engine ends the process at a control character."""
+    assert parsed(forest_plot_svg([ForestRow(name, value, value, other, name)], 0.0, name, name)).get("role") == "img"
+    assert parsed(sides_plot_svg(pd.DataFrame({"route": [str(ROUTES[0])], "x": [value], name + "y": [other]}), name, "x", name + "y")).get("role") == "img"
+
+
+def test_the_same_numbers_give_the_same_bytes():
+    assert pictures() == pictures()
 
 
 def test_empty_pictures_can_be_drawn():
-    for svg in (route_map_svg([], [], np.zeros((0, 0), np.int8)), forest_plot_svg([], 0.0, "t"), funnel_svg(0, [], "t")):
+    nothing = pd.DataFrame({"route": [], "x": [], "y": []})
+    for svg in (
+        route_map_svg([], [], np.zeros((0, 0), np.int8)),
+        forest_plot_svg([], 0.0, "t"),
+        funnel_svg(0, [], "t"),
+        shares_svg([], np.zeros((0, 0), np.int8), "t"),
+        sides_plot_svg(nothing, "t", "x", "y"),
+    ):
         assert parsed(svg).tag == f"{SVG}svg"
 
 

@@ -88,6 +88,7 @@ def test_the_page_asks_for_nothing(html, page):
     addresses = set(re.findall(r"""https?://[^"'\s)]+""", html))
     assert addresses == {"http://www.w3.org/2000/svg"}  # a name of the SVG language, which nothing fetches
     assert "url(" not in html
+    assert "xlink:" not in html
     assert "@import" not in html
     policy = next(attributes["content"] for _, attributes in page.tags if attributes.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none'")

@@ -68,8 +68,9 @@ def test_quantiles_are_in_order_cover_as_they_say_and_follow_the_spread() -> Non
     inside = (later.y >= quantiles[:, 0]) & (later.y <= quantiles[:, -1])
     assert inside.mean() == pytest.approx(0.9, abs=0.05)
     assert model.fit_details["inner_coverage"] == pytest.approx(0.9, abs=0.06)
+    assert quantile_lightgbm.told_out_of_sample(model, later)["coverage"] == pytest.approx(inside.mean(), abs=1e-6)
     constant = np.tile(np.quantile(request.train.y, model.levels), (later.n_rows, 1))
-    pinball, naive = (quantile_lightgbm.quantile_details(table, later, model.levels)["inner_pinball"] for table in (quantiles, constant))
+    pinball, naive = (quantile_lightgbm.quantile_details(table, later, model.levels)["pinball"] for table in (quantiles, constant))
     assert all(pinball[level] < 0.95 * naive[level] for level in pinball)
 
 
@@ -103,6 +104,9 @@ def test_a_rewarded_position_earns_more_after_cost_than_the_sign_of_a_forecast()
     def net(held: Values) -> float:
         return float((held * later.y / unit).mean() - 0.15 * np.abs(np.diff(held, prepend=0.0)).mean())
 
+    told = reward_based.told_out_of_sample(model, later)
+    assert told["net_reward"] == pytest.approx(net(positions), abs=1e-6)
+    assert told["gross_reward"] - 0.15 * told["turnover"] == pytest.approx(told["net_reward"])
     sign_of_forecast = np.sign(FAMILIES["Ridge"].fit(request).predict(later))
     assert net(positions) > max(0.0, net(sign_of_forecast)) + 0.01
 
@@ -124,11 +128,15 @@ def test_the_gradient_of_the_reward_is_that_of_finite_differences() -> None:
         assert gradient[row] == pytest.approx((up - down) / 2e-6, abs=1e-6)
 
 
-def test_a_label_that_never_changes_sign_is_no_return() -> None:
-    request, _ = reward_task()
-    volatility = replace(request.train, y=np.abs(request.train.y) + 1.0)
-    with pytest.raises(FitError, match=r"rarer sign of the label has 0.000 of the rows < 0.05"):
-        reward_based.fit_reward(replace(request, train=volatility))
+def test_a_label_that_never_changes_sign_is_traded_against_its_mean() -> None:
+    request, later = reward_task()
+    shifted = replace(request, train=replace(request.train, y=request.train.y + 5.0), inner=replace(request.inner, y=request.inner.y + 5.0))
+    plain, of_one_sign = reward_based.fit_reward(request), reward_based.fit_reward(shifted)
+    assert plain.fit_details["label_strike"] == 0.0
+    assert of_one_sign.fit_details["label_strike"] == pytest.approx(5.0, abs=0.01)
+    assert np.corrcoef(plain.predict(later), of_one_sign.predict(later))[0, 1] > 0.95
+    assert of_one_sign.predict(later).min() < -0.5
+    assert of_one_sign.predict(later).max() > 0.5
 
 
 def test_a_predicted_distribution_beats_a_constant_one() -> None:
@@ -136,13 +144,17 @@ def test_a_predicted_distribution_beats_a_constant_one() -> None:
     x = generator.normal(size=(1500, 3))
     y = x[:, 0] + np.exp(0.7 * x[:, 1]) * generator.normal(size=1500)
     request, later = cut(one_symbol(x, y), 800, 1050)
-    mean, deviation = ngboost_model.fit_ngboost(request).predict_distribution(later).T
+    model = ngboost_model.fit_ngboost(request)
+    mean, deviation = model.predict_distribution(later).T
 
     def log_score(location: Values, spread: Values) -> float:
         return float((np.log(spread) + 0.5 * ((later.y - location) / spread) ** 2).mean())
 
     assert log_score(mean, deviation) < log_score(request.train.y.mean(), request.train.y.std()) - 0.2
     assert np.corrcoef(deviation, np.exp(0.7 * later.x[:, 1]))[0, 1] > 0.7
+    told = ngboost_model.told_out_of_sample(model, later)
+    assert told["log_score"] == pytest.approx(log_score(mean, deviation) + 0.5 * np.log(2 * np.pi), abs=1e-6)
+    assert told["coverage"] == pytest.approx(0.9, abs=0.06)
 
 
 def test_copied_trees_predict_as_the_library_does() -> None:

@@ -1,0 +1,42 @@
+"""What the columns of the candidates table hold, in words, for the column schema of the UI.
+
+Belongs here: one meaning a column. Does not: the columns' types (`routing_assets.contracts`), or the other tables' (`table_columns`).
+"""
+
+CANDIDATE_MEANINGS = {
+    "target": "what is predicted",
+    "symbol": "the instrument; null for the pooled side",
+    "mode": "CROSS_SECTIONAL (pooled) or SYMBOL_SPECIFIC (the symbol's own)",
+    "task_type": "REGRESSION, BINARY_CLASSIFICATION or MULTICLASS_CLASSIFICATION",
+    "metric_name": "the metric of every score of the row",
+    "horizon_minutes": "how far the label reaches",
+    "score": "out of sample, on purged and embargoed folds",
+    "score_null": "what chance scores",
+    "score_ci_low": "lower bound of the score",
+    "score_ci_high": "upper bound of the score",
+    "p_value": "of a score above chance, overlapping labels counted once",
+    "whole_target_p_value": "of the mean local score over the target's symbols",
+    "q_value": "the p-value after the false-discovery rate over all pairs",
+    "sample_size": "labelled rows",
+    "n_effective": "of them not overlapping",
+    "pooled_score_on_symbol": "score of the pooled model on this symbol alone",
+    "pooled_score_on_symbol_ci_high": "its upper bound, which POOLED_HARMFUL is held against",
+    "local_minus_pooled": "paired difference of the local and the pooled score on this symbol",
+    "local_minus_pooled_ci_low": "its lower bound",
+    "local_minus_pooled_ci_high": "its upper bound",
+    "blended_score": "score of the pooled model with the symbol's shrunk residual on top",
+    "stability": "STABLE, DRIFTING, DIVERGED or UNKNOWN (could not be measured)",
+    "stability_score": "Nogueira's measure of how alike the chosen features are over time, corrected for chance",
+    "stability_ci_low": "its lower bound, which the classes are cut by",
+    "mean_overlap": "mean overlap of the features chosen in two snapshots",
+    "std_overlap": "its standard deviation",
+    "mean_tau": "mean rank correlation of feature importances of two snapshots",
+    "std_tau": "its standard deviation",
+    "n_snapshots": "stretches of time compared",
+    "leakage_status": "worst status of the audit that concerns the row",
+    "feature_set_id": "content hash of the features used",
+    "unsafe_features": "features used whose status is not SAFE",
+    "attempted_model_families": "families that were scored",
+    "failed_model_families": "those that gave no score",
+    "model_status": "OK, PARTIAL (some families failed) or FAILED",
+}
