@@ -3,6 +3,7 @@
 Belongs here: one maker, from declared columns to a `dagster-pandas` type and the column schema on the asset's page. Does not: any table.
 """
 
+import warnings
 from collections.abc import Sequence
 from math import inf
 from typing import Any
@@ -46,7 +47,10 @@ class HoldsKind(ColumnConstraint):
 
 def frame_type(name: str, description: str, columns: Sequence[Column]) -> dg.DagsterType:
     """The type of one table: its columns have to be there, of their kind and within their bounds; further columns are let pass."""
-    made: dg.DagsterType = create_dagster_pandas_dataframe_type(name, description, [PandasColumn(one.name, _constraints(one)) for one in columns])
+    with warnings.catch_warnings():
+        # The library calls its own maker beta in every release since it was written; its version is pinned.
+        warnings.filterwarnings("ignore", message=".*currently in beta")
+        made: dg.DagsterType = create_dagster_pandas_dataframe_type(name, description, [PandasColumn(one.name, _constraints(one)) for one in columns])
     return made
 
 

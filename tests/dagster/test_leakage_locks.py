@@ -159,3 +159,6 @@ def test_training_without_a_plan_leaves_a_leaking_pair_out(tmp_path: Path) -> No
     trained = trained_symbols(Settings(output_dir=str(tmp_path / "out")))
     assert "BBB" not in trained
     assert "CCC" in trained
+    audit = pd.read_parquet(tmp_path / "out" / AUDIT_PATH)
+    found = audit[(audit["status"] == "BLOCKED") & (audit["symbol"] == "BBB")]
+    assert set(found["detector"]) == {"symbol_copy"}

@@ -20,6 +20,8 @@ RETURN_LEADS, SIZE_LEADS, RANGE_LEADS, VOLUME_LEADS = 20, 10, 3, 3
 RIDGE = 1e-4
 # What is left of a column that the known past explains all but this share of is rounding.
 LEAST_LEFT = 0.02
+# With fewer independent rows than this a lead, a multiple correlation is chance.
+LEAST_ROWS_A_LEAD = 5
 MINUTES_A_DAY, MAX_SLOTS, WEEK = 1_440, 48, 7
 MINUTE_NS = 60_000_000_000
 
@@ -80,7 +82,8 @@ class LaterBars:
             table = (left @ later).astype(np.float64) / n_rows[:, None] / np.sqrt(np.maximum(after, 1e-12))[:, None]
             explained = np.clip(np.einsum("fi,ij,fj->f", table, self.inverses[what], table), 0.0, 1.0)
             adjusted = 1.0 - (1.0 - explained) * (spare - 1.0) / np.maximum(spare - later.shape[1] - 1.0, 1.0)
-            out[what] = np.where(usable, np.sqrt(np.clip(adjusted, 0.0, 1.0)), 0.0)
+            enough = spare >= LEAST_ROWS_A_LEAD * later.shape[1]
+            out[what] = np.where(usable & enough, np.sqrt(np.clip(adjusted, 0.0, 1.0)), 0.0)
         return out
 
 

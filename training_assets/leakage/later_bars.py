@@ -12,7 +12,8 @@ from config.sections.base import LeakageStatus
 from training_assets.leakage.base import OR_ACCEPT, AuditContext, Detector, Finding, Scope, Taxonomy, Verdict, blocked
 from training_assets.leakage.evidence import Evidence, Floats, standard_ranks
 from training_assets.leakage.known_past import LaterBars
-from training_assets.leakage.skill import fisher_bound, has_unproven
+from training_assets.leakage.skill import has_unproven
+from training_assets.leakage.stretches import fisher_bound
 from training_assets.panel.targets.windows import behind
 
 # A pattern of missing values in fewer, or more, of the rows than this says nothing.
@@ -25,20 +26,21 @@ def later_bars(context: AuditContext) -> Verdict:
     later = LaterBars.of(evidence)
     n_effective = evidence.effective_times(1)
     bounds = {"returns": settings.later_returns, "sizes of moves": settings.later_sizes, "volume": settings.later_sizes}
-    bounds = {what: fisher_bound(bound, n_effective) for what, bound in bounds.items()}
     codes = np.flatnonzero(context.unproven)
     worst, findings = (0.0, bounds["returns"]), dict[str, Finding]()
     for shape, columns in _shapes(evidence, codes):
+        seen = n_effective * np.isfinite(columns).mean(axis=1)
         for what, told in later.told(columns, n_effective).items():
-            bound = bounds[what]
-            worst = max(worst, (float(told.max(initial=0.0)), bound), key=lambda pair: pair[0] / pair[1])
+            bound = fisher_bound(bounds[what], seen)
+            top = int(np.argmax(told / bound))
+            worst = max(worst, (float(told[top]), float(bound[top])), key=lambda pair: pair[0] / pair[1])
             for place in np.flatnonzero(told >= bound):
                 name = context.panel.feature_names[codes[place]]
                 message = (
                     f"its {shape} tells {what} of later bars, less what the bars up to the row say of them, with a correlation of {told[place]:.3f} >= "
-                    f"{bound:.3f}: it is made of bars that had not happened; compute it from bars up to the row's close, leave it out, {OR_ACCEPT}"
+                    f"{bound[place]:.3f}: it is made of bars that had not happened; compute it from bars up to the row's close, leave it out, {OR_ACCEPT}"
                 )
-                findings.setdefault(name, blocked(name, told[place], bound, message))
+                findings.setdefault(name, blocked(name, told[place], bound[place], message))
     return Verdict(list(findings.values()), *worst, int(codes.size))
 
 
@@ -47,7 +49,7 @@ def label_horizon(context: AuditContext) -> Verdict:
     evidence, of_target = context.evidence, context.of_target
     horizon = of_target.info.horizon_bars
     n_effective = evidence.effective_times(1)
-    bound = fisher_bound(context.config.leakage.label_beyond_horizon, n_effective)
+    bound = float(fisher_bound(context.config.leakage.label_beyond_horizon, n_effective))
     told = LaterBars.of(evidence, horizon).told(of_target.own_labels[evidence.rows][None, :], n_effective)
     what = max(told, key=lambda name: float(told[name][0]))
     worst = float(told[what][0])

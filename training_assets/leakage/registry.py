@@ -10,7 +10,8 @@ from training_assets.leakage.later_bars import LABEL_HORIZON, LATER_BARS
 from training_assets.leakage.look_ahead import FEATURE_LOOK_AHEAD, LABEL_LOOK_AHEAD
 from training_assets.leakage.market_clock import CLOCK_OFFSET, FUTURE_BARS, STALE_BARS
 from training_assets.leakage.placebo import BARS_AHEAD, LEAD_LAG, PERMUTED_TARGET
-from training_assets.leakage.skill import DOMINANCE, SCORE_GAP, SINGLE_FEATURE_SKILL, STRETCH_SKILL
+from training_assets.leakage.skill import DOMINANCE, SCORE_GAP, SINGLE_FEATURE_SKILL
+from training_assets.leakage.stretches import STRETCH_SKILL
 from training_assets.leakage.supplied import FORWARD_NAME, SELECTIVE_LABELS
 
 DETECTORS: tuple[Detector, ...] = (

@@ -7,8 +7,6 @@ but unpredictable, and a single feature with an AUC of .65 is a leak until shown
 feature is only too good where it leaves much less unexplained than that past does.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,9 +24,6 @@ PREDICTABLE_LEFT = 0.35
 WORTH_A_LOOK = 0.2
 N_DOMINANT = 3
 GAP_ERRORS = 5.0
-# A correlation in one of many small places counts from so many errors on.
-STRETCH_ERRORS = 6.0
-N_STRETCHES = 6
 
 
 def is_predictable(context: AuditContext) -> bool:
@@ -117,49 +112,6 @@ def gini(context: AuditContext, feature: int, positive: NDArray[np.bool_], usabl
     return float(abs(2.0 * parts.scores[0] - 1.0))
 
 
-def fisher_bound(bound: float, n_effective: float) -> float:
-    """The bound, or where so few observations reach it by chance the correlation that lies `STRETCH_ERRORS` errors from 0 on Fisher's scale."""
-    return max(bound, float(np.tanh(STRETCH_ERRORS / np.sqrt(max(n_effective - 3.0, 1.0)))))
-
-
-def stretch_skill(context: AuditContext) -> Verdict:
-    """Rank correlation of each feature with the label in one symbol, or in one stretch of time: a leak there drowns in the panel as a whole."""
-    evidence, setting = context.evidence, context.config.leakage.stretch_correlation
-    label = context.of_target.own_labels[evidence.rows]
-    findings: dict[str, Finding] = {}
-    worst = (0.0, setting)
-    for where, n_effective, correlations in _stretches(context, label):
-        bound = fisher_bound(setting, n_effective)
-        found = np.abs(correlations) * context.unproven
-        worst = max(worst, (float(found.max(initial=0.0)), bound), key=lambda pair: pair[0] / pair[1])
-        for feature in np.flatnonzero(found >= bound):
-            name = context.panel.feature_names[feature]
-            message = (
-                f"|rank correlation| {found[feature]:.3f} with the label {where} >= {bound:.3f}: no honest feature of returns knows so much anywhere, so "
-                f"it was made from labels there; leave it out, {OR_ACCEPT}"
-            )
-            findings.setdefault(name, blocked(name, found[feature], bound, message))
-    return Verdict(list(findings.values()), *worst, len(context.panel.feature_names))
-
-
-def _stretches(context: AuditContext, label: NDArray[np.float32]) -> Iterator[tuple[str, float, NDArray[np.float64]]]:
-    """Where, how many independent labels there, and every feature's correlation with the label there: each symbol, each stretch of time."""
-    evidence, panel = context.evidence, context.panel
-    horizon = context.of_target.info.horizon_bars
-    codes = panel.time_codes[evidence.rows]
-    for code, symbol in enumerate(panel.symbols):
-        own = codes[evidence.part(code)]
-        if own.size:
-            spread = (float(own.max()) - float(own.min()) + 1.0) / horizon
-            yield f"of {symbol}", min(spread, float(own.size)), evidence.correlations_of_symbol(code, label)
-    edges = np.linspace(codes.min(initial=0), codes.max(initial=0) + 1, N_STRETCHES + 1)
-    place = np.clip(np.searchsorted(edges, codes, side="right") - 1, 0, N_STRETCHES - 1)
-    columns = np.stack([np.where(place == stretch, label, np.nan) for stretch in range(N_STRETCHES)], axis=1).astype(np.float32)
-    table = evidence.correlations(columns, own=True)
-    for stretch in range(N_STRETCHES):
-        yield f"in the {stretch + 1}th of {N_STRETCHES} stretches of time", (edges[1] - edges[0]) / horizon, table[:, stretch]
-
-
 def score_gap(context: AuditContext) -> Verdict:
     """How much better a feature is on the earlier than on the later half of time: it was made from the labels of the one and not of the other."""
     evidence, names = context.evidence, context.panel.feature_names
@@ -227,7 +179,8 @@ def has_unproven(context: AuditContext) -> bool:
     return bool(context.unproven.any())
 
 
-def _returns_only(context: AuditContext) -> bool:
+def returns_only(context: AuditContext) -> bool:
+    """Whether statistics judge features of a label that is all but unpredictable."""
     return has_unproven(context) and not is_predictable(context)
 
 
@@ -240,15 +193,6 @@ SINGLE_FEATURE_SKILL = Detector(
     single_feature_skill,
     has_unproven,
 )
-STRETCH_SKILL = Detector(
-    "stretch_skill",
-    "a feature knows the outcome in one symbol or one stretch of time",
-    Taxonomy.ILLEGITIMATE_FEATURES,
-    Scope.TARGET,
-    LeakageStatus.BLOCKED,
-    stretch_skill,
-    _returns_only,
-)
 SCORE_GAP = Detector(
     "score_gap",
     "a feature knows the labels of the training part only",
@@ -256,6 +200,6 @@ SCORE_GAP = Detector(
     Scope.TARGET,
     LeakageStatus.BLOCKED,
     score_gap,
-    _returns_only,
+    returns_only,
 )
-DOMINANCE = Detector("dominance", "one feature makes the model", Taxonomy.ILLEGITIMATE_FEATURES, Scope.TARGET, LeakageStatus.BLOCKED, dominance, _returns_only)
+DOMINANCE = Detector("dominance", "one feature makes the model", Taxonomy.ILLEGITIMATE_FEATURES, Scope.TARGET, LeakageStatus.BLOCKED, dominance, returns_only)
