@@ -36,6 +36,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--sample-run", type=Path, help="output folder of `switchyard run` on the sample")
     parser.add_argument("--panel-run", type=Path, help="output folder of `switchyard run` on the panel")
     options = parser.parse_args(arguments)
+    options.panel, options.sample_run, options.panel_run = (place and place.resolve() for place in (options.panel, options.sample_run, options.panel_run))
     os.environ["COLUMNS"] = str(WIDTH)
     warnings.simplefilter("ignore")
     generate_configuration.main([])
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         _bring(options.sample_run, Path("results"))
         if options.panel is not None:
-            os.symlink(options.panel.resolve(), PANEL)
+            os.symlink(options.panel, PANEL)
             _bring(options.panel_run, Path(PANEL_RUN))
         logs = {"results": _log(options.sample_run, "results"), PANEL_RUN: _log(options.panel_run, PANEL_RUN)}
         failures = [failure for page in PAGES for failure in _refresh(page, logs, panel=options.panel is not None)]

@@ -192,9 +192,9 @@ class _Pool:
     def close(self) -> None:
         for worker in self._workers:
             worker.process.kill() if worker.held else worker.process.terminate()
+            worker.pipe.close()  # ends a worker too that was not listening to signals yet
         for worker in self._workers:
             worker.process.join()
-            worker.pipe.close()
         self._workers.clear()
 
     def _read(self, worker: _Worker, replace: bool) -> Iterator[TaskResult[Any, Any]]:
@@ -244,6 +244,8 @@ def _serve(pipe: Connection, prepare: Callable[..., Any], prepare_args: tuple[An
     """A worker's whole life. Ends when its parent closes the pipe, or is gone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    # A shell's background job is started deaf to interrupts, Dagster then makes its process deaf to SIGTERM as well, and children inherit that.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))  # for libraries not loaded yet; `single_threaded` for those that are
     with single_threaded():
         try:

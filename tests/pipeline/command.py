@@ -114,13 +114,13 @@ def switchyard_process(*words: object, extra: Mapping[str, str] | None = None) -
 def results(output: Path) -> dict[str, bytes]:
     """Every file of an output folder that a run is to give again byte for byte, by its path.
 
-    Left out: Dagster's instance and the lock (they hold times and process ids), the settings (they hold places), and of a model card how long the fit
-    took and which plan first asked for the model, which a cached model keeps.
+    Left out: Dagster's instance and the lock (they hold times and process ids), the pages of the quality suites (they say when they were made), the
+    settings (they hold places), and of a model card how long the fit took and which plan first asked for the model, which a cached model keeps.
     """
     found = {}
     for path in sorted(output.rglob("*")):
         relative = path.relative_to(output)
-        if not path.is_file() or relative.parts[0] in (".dagster", ".lock", ".pen", ".jobs", "settings.json"):
+        if not path.is_file() or relative.parts[0] in (".dagster", ".lock", ".pen", ".jobs", "data_docs", "settings.json"):
             continue
         content = path.read_bytes()
         if path.name == "model_card.json":

@@ -65,6 +65,22 @@ def test_a_crash_and_an_overrun_cost_only_the_items_that_caused_them() -> None:
     assert results[99].error == "stopped after 1.5 seconds"
 
 
+def test_workers_end_though_their_parent_is_deaf_to_signals() -> None:
+    """As a command is that a script has started in the background."""
+    code = """if True:
+        import signal
+        from resources.worker_pool import run_tasks
+        from tests.unit.resources.test_worker_pool import prepare, task
+
+        if __name__ == "__main__":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            print(sorted(result.value for result in run_tasks(prepare, (0,), task, [1, 2, 3], 2, 30.0)))
+    """
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout.strip() == "[1, 2, 3]"
+
+
 def test_an_answer_that_cannot_be_sent_or_read_costs_only_its_own_item() -> None:
     results = {result.item: result for result in run_tasks(prepare, (0,), poisoned, [13, 66, 1, 2, 3], 2, 30.0)}
     assert {item: result.value for item, result in results.items() if result.value is not None} == {1: 1, 2: 2, 3: 3}
