@@ -3,6 +3,7 @@
 Belongs here: fetching, one call into the domain, and what the UI shows. Does not: the models (`model_assets`), or any decision.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -90,8 +91,14 @@ def observe_files(settings: Settings) -> Iterator[dg.ObserveResult]:
     )
 
 
-_observable: Callable[..., dg.AssetsDefinition] = dg.multi_observable_source_asset(name="market_files", specs=[market_files_spec])
-market_files = _observable(observe_files)
+def _observed() -> dg.AssetsDefinition:
+    with warnings.catch_warnings():  # the decorator is pinned with Dagster; its notice is no user's concern
+        warnings.filterwarnings("ignore", message=".*currently in beta")
+        observable: Callable[..., dg.AssetsDefinition] = dg.multi_observable_source_asset(name="market_files", specs=[market_files_spec])
+        return observable(observe_files)
+
+
+market_files = _observed()
 
 
 @dg.asset(
