@@ -30,13 +30,6 @@ Codes = NDArray[np.int64]
 # The side whose score a route gets; the experimental lane trains the local model, and a blocked pair gets nothing.
 SIDE_OF_ROUTE = {Route.CROSS_SECTIONAL: 0, Route.SYMBOL_SPECIFIC: 1, Route.BOTH: 2, Route.EXPERIMENTAL_ONLY: 1, Route.BLOCKED: -1}
 FIXED = ("pooled", "local", "both")  # the fixed choices, in the order of `SIDES`
-QUANTITIES = (
-    "regret",
-    "skill_routed",
-    *(f"skill_{name}" for name in FIXED),
-    *(f"regret_{name}" for name in FIXED),
-    *(f"routed_minus_{name}" for name in FIXED),
-)
 MEAN_COLUMNS = ("group_kind", "group", "quantity", "mean", "ci_low", "ci_high", "n_pairs")
 CONTRAST = "STRONG minus WEAK_BUT_OK"
 MAX_TIME_BLOCKS = 4096

@@ -41,7 +41,11 @@ STAGES = ("market_bars", "panel", "routing_candidates", "routing_plan", "trainin
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bars, configuration, and the output of an undisturbed run."""
-    root = tmp_path_factory.mktemp("faults")
+    return undisturbed_world(tmp_path_factory.mktemp("faults"))
+
+
+def undisturbed_world(root: Path) -> Path:
+    """The folder, once it holds bars, configuration, and the output of an undisturbed run."""
     write_market(root / "bars")
     write_config(root / "config")
     answer = switchyard("run", *given(root), "--output-dir", root / "undisturbed")

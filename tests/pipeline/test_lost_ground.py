@@ -21,10 +21,8 @@ from tests.pipeline.command import (
     switchyard,
     switchyard_process,
     tells_done,
-    write_config,
-    write_market,
 )
-from tests.pipeline.test_faults import assert_readers_see_whole_files, given
+from tests.pipeline.test_faults import assert_readers_see_whole_files, given, undisturbed_world
 from tests.pipeline.test_security import SECRET
 
 FAKE_CLOCK = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), Path("/usr/lib/faketime/libfaketimeMT.so.1"))
@@ -33,12 +31,7 @@ FAKE_CLOCK = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bars, configuration, and the output of an undisturbed run."""
-    root = tmp_path_factory.mktemp("ground")
-    write_market(root / "bars")
-    write_config(root / "config")
-    answer = switchyard("run", *given(root), "--output-dir", root / "undisturbed")
-    assert answer.status == 0, answer.err
-    return root
+    return undisturbed_world(tmp_path_factory.mktemp("ground"))
 
 
 def wait_until_told(process: subprocess.Popen[str], stage: str) -> None:
