@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -195,9 +196,18 @@ def run_job(
     KeyboardInterrupt
         The run was interrupted. Dagster takes that for a failed step, or between two steps for nothing, and returns as ever.
     """
-    with _interrupts_raised():
+    run_id = str(uuid.uuid4())
+    with _interrupts_raised() as interrupted:
+
+        def begin_no_step_once_interrupted(record: dg.EventLogEntry) -> None:
+            event = record.dagster_event
+            if event is not None and event.event_type is dg.DagsterEventType.STEP_START and interrupted():
+                raise KeyboardInterrupt
+
+        instance.add_event_listener(run_id, begin_no_step_once_interrupted)
         result = definitions.resolve_job_def(job_name).execute_in_process(
             instance=instance,
+            run_id=run_id,
             tags=dict(tags or {}),
             run_config={**(run_config or {}), "loggers": {LOGGER: {}}},
             asset_selection=None if only_assets is None else [dg.AssetKey(name) for name in only_assets],
@@ -218,23 +228,30 @@ def run_job(
 
 
 @contextmanager
-def _interrupts_raised() -> Iterator[None]:
-    """Raise KeyboardInterrupt at the end of the block where an interrupt came within it, whatever the block made of it.
+def _interrupts_raised() -> Iterator[Callable[[], bool]]:
+    """Raise KeyboardInterrupt at the end of the block where an interrupt came within it, whatever the block made of it; yields whether one came.
 
-    Dagster has handlers of its own while a run is at work, and forgets what they caught; what the kernel delivers is noted in a pipe besides.
+    Dagster has handlers of its own while a run is at work, and forgets what they caught; one that Python calls inside a finalizer raises into
+    nothing. What the kernel delivers is noted in a pipe besides.
     """
     if threading.current_thread() is not threading.main_thread():  # no signal is delivered here
-        yield
+        yield lambda: False
         return
     heard, noted = os.pipe()
     os.set_blocking(heard, False)
     os.set_blocking(noted, False)
+    signals: set[int] = set()
+
+    def interrupted() -> bool:
+        with suppress(BlockingIOError):
+            signals.update(os.read(heard, 65_536))
+        return bool({signal.SIGINT, signal.SIGTERM} & signals)
+
     before = signal.set_wakeup_fd(noted, warn_on_full_buffer=False)
     try:
-        yield
-        with suppress(BlockingIOError):
-            if {signal.SIGINT, signal.SIGTERM} & set(os.read(heard, 65_536)):
-                raise KeyboardInterrupt
+        yield interrupted
+        if interrupted():
+            raise KeyboardInterrupt
     finally:
         signal.set_wakeup_fd(before)
         os.close(heard)

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from resources.market_data.layouts import suffix_of
 from resources.market_data.records import SYMBOL_COLUMN, TIME_COLUMNS, ProblemCode, printable
+from resources.parquet_files import sound, stated_rows
 
 MAX_HEADER_CHARACTERS = 4_000_000
 MAX_FILE_BYTES = 8_000_000_000
@@ -147,8 +148,8 @@ def _read_parquet(path: Path, max_columns: int, max_bytes: int) -> pa.Table:
         _check_header(file.schema_arrow.names, max_columns)
         pages = sum(file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups))
         # A column of one repeated value takes a few bytes in pages and eight a row in memory.
-        _check_size(max(pages, file.metadata.num_rows * file.metadata.num_columns * 8), max_bytes)
-        return file.read(use_threads=False)
+        _check_size(max(pages, stated_rows(file.metadata) * file.metadata.num_columns * 8), max_bytes)
+        return sound(file.read(use_threads=False))
 
 
 def _read_csv(path: Path, zipped: bool, max_columns: int, max_bytes: int) -> pa.Table:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from resources.files import write_atomically
+from resources.parquet_files import sound, stated_rows
 from routing_assets.contracts import CANDIDATE_COLUMNS, CANDIDATE_SCHEMA, MODES, VOCABULARIES, Candidates, Mode, RowArray
 
 STATED = {b"switchyard.data_hash": "data_hash", b"switchyard.corrected_by": "corrected_by"}  # key in the file to attribute of `Candidates`
@@ -55,12 +56,12 @@ def read_candidates(path: Path) -> Candidates:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
             _refuse_near_names(schema.names, str(path))
-            if file.metadata.num_rows > MAX_ROWS:
-                raise CandidatesError(f"{path}: {file.metadata.num_rows:,} rows > {MAX_ROWS:,}; a candidates table has a row a (target, symbol)")
+            if (n_rows := stated_rows(file.metadata)) > MAX_ROWS:
+                raise CandidatesError(f"{path}: {n_rows:,} rows > {MAX_ROWS:,}; a candidates table has a row a (target, symbol)")
             text = [name for name in schema.names if pa.types.is_string(schema.field(name).type)]
             known = [name for name in schema.names if name in CANDIDATE_COLUMNS]
             metadata = file.metadata.metadata or {}
-        table = pq.read_table(path, columns=known, read_dictionary=text, partitioning=None)
+        table = sound(pq.read_table(path, columns=known, read_dictionary=text, partitioning=None, page_checksum_verification=True))
         stated = {name: metadata[key].decode(errors="replace") for key, name in STATED.items() if key in metadata}
         return replace(candidates_from_table(table, str(path)), **stated)
     except UNREADABLE as error:

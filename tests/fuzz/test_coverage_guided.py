@@ -17,4 +17,4 @@ NAMES = ("settings", "override", "plans", "candidates", "bars.csv", "bars.csv.gz
 def test_whatever_bytes_a_reader_is_given_it_reads_them_or_gives_its_own_error(tmp_path: Path, name: str) -> None:
     words = [sys.executable, "-m", "tests.fuzz.coverage_guided", name, str(tmp_path), str(SECONDS)]
     done = subprocess.run(words, capture_output=True, text=True, errors="replace", env=process_environment(), timeout=SECONDS + 120, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]

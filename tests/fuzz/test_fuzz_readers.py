@@ -4,6 +4,7 @@
 """
 
 import io
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from config.load import ConfigError, known_keys, load_config, parse_yaml, validate_config
 from config.schema import Config
+from resources.market_data.readers import UnusableFileError, read_bars_file
 from routing_assets.contracts import CANDIDATE_COLUMNS, CANDIDATE_SCHEMA, MODES, VOCABULARIES
 from routing_assets.decisions.plan_documents import PlanError, read_routing_plan
 from routing_assets.evidence.candidates_table import CandidatesError, candidates_from_table, read_candidates
@@ -178,3 +180,39 @@ def test_a_candidates_file_of_names_that_are_no_text_is_refused_by_name(tmp_path
     told = refused(CandidatesError, read_candidates, tmp_path / "given.parquet")
     assert told is not None
     assert "given.parquet" in told
+
+
+def test_a_code_outside_its_dictionary_is_refused_by_name(tmp_path: Path) -> None:
+    # Found by the coverage-guided fuzzer: the library hands on the codes of a damaged page as they are, to index whatever lies there.
+    told = set()
+    path, start = tmp_path / "given.parquet", pq.ParquetFile(io.BytesIO(CANDIDATE_BYTES)).metadata.row_group(0).column(0).data_page_offset
+    for place, bit in itertools.product(range(start, start + 60), range(8)):
+        content = bytearray(CANDIDATE_BYTES)
+        content[place] ^= 1 << bit
+        path.write_bytes(content)
+        told.add(refused(CandidatesError, read_candidates, path))
+    assert any("out of bounds" in each for each in told if each)
+
+
+def test_row_groups_that_state_other_rows_than_the_file_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    # Found by the coverage-guided fuzzer: the library takes the memory for as many rows as a row group states. In the footer's compact
+    # encoding a row group's bytes and its rows stand side by side, each as a field mark (0x16) and a variable-length number.
+    group = pq.ParquetFile(io.BytesIO(CANDIDATE_BYTES)).metadata.row_group(0)
+    stated = b"\x16" + variable_length(group.total_byte_size) + b"\x16" + variable_length(group.num_rows)
+    assert CANDIDATE_BYTES.count(stated) == 1
+    forged = stated[:-1] + variable_length(group.num_rows + 1)
+    (tmp_path / "given.parquet").write_bytes(CANDIDATE_BYTES.replace(stated, forged))
+    assert f"states {group.num_rows} rows and its row groups {group.num_rows + 1}" in (
+        refused(CandidatesError, read_candidates, tmp_path / "given.parquet") or ""
+    )
+    (tmp_path / "AAA.parquet").write_bytes(CANDIDATE_BYTES.replace(stated, forged))
+    assert refused(UnusableFileError, read_bars_file, tmp_path / "AAA.parquet", 200) is not None
+
+
+def variable_length(number: int) -> bytes:
+    """A signed number in Thrift's compact encoding: its sign folded in, seven bits a byte, least first."""
+    folded, out = number << 1, bytearray()
+    while folded > 127:
+        out.append(folded & 127 | 128)
+        folded >>= 7
+    return bytes([*out, folded])
