@@ -6,6 +6,7 @@ Belongs here: file formats and what can be wrong with bytes, headers and column 
 
 import csv
 import gzip
+import math
 import os
 import stat
 import zlib
@@ -238,11 +239,18 @@ def _text_problem(name: str, column: pa.ChunkedArray) -> UnusableFileError:
     kind = column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)):
         return UnusableFileError(ProblemCode.TEXT_COLUMN, f"column '{name}' holds {kind}, not numbers; write numbers")
-    values = column.cast(pa.string()).to_pandas()
-    bad = pd.to_numeric(values, errors="coerce").isna().to_numpy()
-    row = int(bad.argmax()) if bad.any() else 0
-    message = f"column '{name}' holds text, in row {row + 1} {printable(repr(values.iloc[row]))}, not numbers; write plain numbers with a decimal point"
+    values = column.cast(pa.string()).to_pylist()
+    row = next((row for row, text in enumerate(values) if not _is_number(text)), 0)
+    message = f"column '{name}' holds text, in row {row + 1} {printable(repr(values[row]))}, not numbers; write plain numbers with a decimal point"
     return UnusableFileError(ProblemCode.TEXT_COLUMN, message)
+
+
+def _is_number(text: str | None) -> bool:
+    # Not by pandas, whose parser ends the process on an exponent of many digits (9E9999999999).
+    try:
+        return not math.isnan(float(text or "nan"))
+    except ValueError:
+        return False
 
 
 def _explain(error: BaseException) -> UnusableFileError:

@@ -1,7 +1,8 @@
 """Fuzzers that watch which lines their input reaches (atheris, over libFuzzer): bytes and texts into the readers and the parsers of plans.
 
-Belongs here: what is fuzzed, and from which seeds; `python -m tests.fuzz.coverage_guided READER FOLDER SECONDS` runs one, since libFuzzer owns its process.
-Does not: how long (`test_coverage_guided`). A reader gives a value or its own error; anything else ends the run with the input that did it in FOLDER.
+Belongs here: what is fuzzed, and from which seeds. Does not: how long (`test_coverage_guided`).
+`python -m tests.fuzz.coverage_guided READER FOLDER seconds|inputs N` runs one, since libFuzzer owns its process.
+A reader gives a value or its own error; anything else ends the run with the input that did it in FOLDER.
 """
 
 import sys
@@ -94,8 +95,14 @@ READERS: Mapping[str, Reader] = MappingProxyType(
 )
 
 
-def main(name: str, folder: Path, seconds: int) -> None:
-    """Fuzz one reader for so long; libFuzzer ends the process, with a status other than 0 where an input broke it."""
+LIMITS = MappingProxyType({"seconds": "-max_total_time={}", "inputs": "-runs={} -seed=1"})
+
+
+def main(name: str, folder: Path, unit: str, number: int) -> None:
+    """Fuzz one reader for so many seconds, or with so many inputs that are the same each time.
+
+    libFuzzer ends the process, with a status other than 0 where an input broke it.
+    """
     reader, seeds, work = READERS[name], folder / SEEDS_FOLDER, folder / WORK_FOLDER
     for place in (seeds, work):
         place.mkdir(parents=True, exist_ok=True)
@@ -107,10 +114,17 @@ def main(name: str, folder: Path, seconds: int) -> None:
         except reader.refusals as error:
             require(bool(str(error)), "says nothing")
 
-    options = [f"-max_total_time={seconds}", f"-max_len={MAX_LENGTH}", f"-artifact_prefix={folder}/", "-timeout=30", "-rss_limit_mb=4096", "-verbosity=0"]
+    options = [
+        *LIMITS[unit].format(number).split(),
+        f"-max_len={MAX_LENGTH}",
+        f"-artifact_prefix={folder}/",
+        "-timeout=30",
+        "-rss_limit_mb=4096",
+        "-verbosity=0",
+    ]
     atheris.Setup([sys.argv[0], *options, str(seeds)], one_input)
     atheris.Fuzz()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))

@@ -70,8 +70,8 @@ def to_utc_ns(times: pd.Series, zone: str) -> ParsedTimes:
     if pd.api.types.is_numeric_dtype(times.dtype) and not pd.api.types.is_bool_dtype(times.dtype):
         return _from_numbers(times, zone)
     texts = times.astype("string")
-    if len(texts) and texts.str.fullmatch(r"\d+").fillna(False).all():
-        return _from_numbers(pd.to_numeric(texts), zone)
+    if len(texts) and texts.str.fullmatch(r"[0-9]{1,19}").fillna(False).all():
+        return _from_numbers(pd.Series(texts.to_numpy("U").astype(np.uint64)), zone)
     return _from_texts(texts, zone)
 
 

@@ -250,6 +250,8 @@ BAD_FILES: dict[str, tuple[str, bytes, ProblemCode, str]] = {
     "duplicate column by case": ("csv", b"timestamp,open,Open\n2020-01-01,1,2\n", ProblemCode.DUPLICATE_COLUMN, "'Open'"),
     "duplicate column in parquet": ("parquet", duplicate_parquet(), ProblemCode.DUPLICATE_COLUMN, "'x'"),
     "text price in csv": ("csv", b"timestamp,open,high,low,close\n2020-01-01,1,2,1,1\n2020-01-02,1,2,1,oops\n", ProblemCode.TEXT_COLUMN, "row 2 'oops'"),
+    "an exponent beyond all numbers": ("csv", b"timestamp,open,close\n2020-01-01,9E99999999999,y1\n", ProblemCode.TEXT_COLUMN, "row 1 'y1'"),
+    "a number beyond all numbers beside text": ("csv", b"timestamp,close\n2020-01-01,9E99999999999\n2020-01-02,y1\n", ProblemCode.TEXT_COLUMN, "row 2 'y1'"),
     "decimal commas": ("csv", b'timestamp,open,high,low,close\n2020-01-01,"1,5",2,1,1\n', ProblemCode.TEXT_COLUMN, "1,5"),
     "text price in parquet": ("parquet", parquet_bytes(make_bars().astype({"close": str})), ProblemCode.TEXT_COLUMN, "'close'"),
     "semicolons": ("csv", CSV.replace(b",", b";"), ProblemCode.WRONG_TYPE, "commas"),
