@@ -46,8 +46,8 @@ run: $(STAMP)
 	@$(BIN)/switchyard run --output-dir $(OUTPUT) $(ARGS)
 
 test: $(STAMP)
-	@echo "== tests"
-	@$(BIN)/python -m pytest $(ARGS)
+	@echo "== tests, a process a core"
+	@$(BIN)/python -m pytest --numprocesses logical --dist loadfile $(ARGS)
 
 lint: $(STAMP)
 	@echo "== style"
