@@ -246,10 +246,10 @@ def _text_problem(name: str, column: pa.ChunkedArray) -> UnusableFileError:
 
 
 def _is_number(text: str | None) -> bool:
-    # Not by pandas, whose parser ends the process on an exponent of many digits (9E9999999999).
+    # By the library that took the column for text; pandas' parser ends the process on an exponent beyond 32 bits (1E2147483648).
     try:
-        return not math.isnan(float(text or "nan"))
-    except ValueError:
+        return not math.isnan(pa.scalar((text or "").strip()).cast(pa.float64()).as_py())
+    except pa.ArrowInvalid:
         return False
 
 

@@ -27,6 +27,7 @@ from tests.pipeline.command import TINY_CONFIG, bars
 
 MAX_COLUMNS, MAX_BYTES, MAX_LENGTH = 200, 50_000_000, 65_536
 SEEDS_FOLDER, WORK_FOLDER = "seeds", "work"
+LIMITS = MappingProxyType({"seconds": "-max_total_time={}", "inputs": "-runs={} -seed=1"})
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,6 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "bars.parquet": Reader(read_bars(".parquet"), (UnusableFileError,), lambda path: bars(20).to_parquet(path)),
     }
 )
-
-
-LIMITS = MappingProxyType({"seconds": "-max_total_time={}", "inputs": "-runs={} -seed=1"})
 
 
 def main(name: str, folder: Path, unit: str, number: int) -> None:

@@ -293,10 +293,13 @@ def test_dates_written_as_numbers_are_dates() -> None:
         np.linspace(0.1, 0.9, 60),
         np.r_[np.arange(59) + 1_600_000_000, 1_600_000_000_000_000],
         np.full(60, "soon"),
+        np.full(60, "9" * 19),
+        np.full(60, "9" * 20),
+        np.full(60, "9" * 400),
         np.full(60, "1700-01-01"),
         np.full(60, True),
     ],
-    ids=["row numbers", "fractions", "mixed units", "words", "too early", "truth values"],
+    ids=["row numbers", "fractions", "mixed units", "words", "19 digits", "20 digits", "400 digits", "too early", "truth values"],
 )
 def test_times_that_are_none_are_refused(times: object) -> None:
     assert codes(align({"GOOD": make_bars(), "BAD": with_times(times)}))["BAD"] >= {ProblemCode.BAD_TIMESTAMP}
