@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from resources.files import folder_written_atomically, write_atomically
 from resources.output_lock import held_for_run, pen_held
+from resources.process_limits import release_unused_memory
 from resources.remote_store import remote_store, tree_in_step
 from resources.settings import Settings
 
@@ -65,6 +66,7 @@ class ArtifactStore(dg.ConfigurableIOManager):
         path = self.settings.output / str(context.definition_metadata[PATH_KEY])
         write_value(path, obj)
         context.add_output_metadata({"path": dg.MetadataValue.path(str(path))})
+        release_unused_memory()  # the next step is another kind of work, and would find this one's memory still held
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Read one asset's value as the annotated type of the input."""

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from resources.worker_pool import MAX_STARTUP_CRASHES, THREAD_VARIABLES, Item, TaskResult, Value, WorkerError, single_threaded
+from resources.process_limits import THREAD_VARIABLES, single_threaded
+from resources.worker_pool import MAX_STARTUP_CRASHES, Item, TaskResult, Value, WorkerError
 
 
 class RayWorker:

@@ -1,6 +1,6 @@
-"""A process pool that survives its workers, and the bounds a fit runs under: one thread, a time limit, a stopwatch, its memory.
+"""A process pool that survives its workers.
 
-Belongs here: processes, signals, thread settings, the wall clock. Does not: what a task computes.
+Belongs here: worker processes, their pipes and signals. Does not: the bounds of a piece of work (`resources.process_limits`), or what a task computes.
 
 The standard library's executor breaks as a whole when one worker dies and cannot stop one task. Here each worker has a pipe of its own, so a
 crash or an overrun is laid at the door of the one task that caused it, and the other workers never notice.
@@ -8,33 +8,27 @@ crash or an overrun is laid at the door of the one task that caused it, and the 
 
 import multiprocessing
 import os
-import resource
 import signal
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import FrameType
 from typing import Any, Generic, TypeVar
+
+from resources.process_limits import THREAD_VARIABLES, release_unused_memory, single_threaded
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 MAX_STARTUP_CRASHES = 3
 
 
 class WorkerError(RuntimeError):
     """A worker that could not be started or prepared; nothing that it was meant to do was done."""
-
-
-class TimeLimitError(TimeoutError):
-    """A piece of work that ran past its time limit and was stopped."""
 
 
 def default_workers() -> int:
@@ -50,61 +44,6 @@ class TaskResult(Generic[Item, Value]):
     value: Value | None
     error: str | None = None
     crashed: bool = False
-
-
-@dataclass
-class Stopwatch:
-    """Seconds that a `measured` block took."""
-
-    seconds: float = 0.0
-
-
-@contextmanager
-def measured() -> Iterator[Stopwatch]:
-    """Time a block of code on the wall clock."""
-    watch, started = Stopwatch(), time.perf_counter()
-    try:
-        yield watch
-    finally:
-        watch.seconds = time.perf_counter() - started
-
-
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise `TimeLimitError` inside the block once it has run for `seconds`.
-
-    Works in the main thread of a process on systems with SIGALRM, between two bytecodes: a single long call into a library is
-    stopped only when it returns. Elsewhere it does nothing; the pool's own limit still holds.
-    """
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        yield
-        return
-
-    def overrun(signum: int, frame: FrameType | None) -> None:
-        raise TimeLimitError(f"stopped after {seconds:g} seconds")
-
-    previous = signal.signal(signal.SIGALRM, overrun)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, previous)
-
-
-def peak_memory_bytes() -> int:
-    """The most memory that this process has held since it began, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)
-
-
-@contextmanager
-def single_threaded() -> Iterator[None]:
-    """Hold every BLAS and OpenMP library that is loaded to one thread inside the block, and give back what it was."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1):
-        yield
 
 
 def run_tasks(
@@ -128,6 +67,7 @@ def run_tasks(
     queue = deque(items)
     if not queue:
         return
+    release_unused_memory()  # this process only waits from here on, beside workers that need it
     pool = _Pool(prepare, prepare_args, task, limit_seconds)
     try:
         for _ in range(min(workers, len(queue))):

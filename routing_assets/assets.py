@@ -16,9 +16,9 @@ from config.load import config_hash
 from resources.artifact_store import PATH_KEY, content_version, read_value
 from resources.frame_types import declared_schema, frame_type
 from resources.metadata import column_schema, picture, shown_table
+from resources.process_limits import peak_memory_bytes
 from resources.provenance import git_commit
 from resources.settings import Settings
-from resources.worker_pool import peak_memory_bytes
 from routing_assets.contracts import Candidates, Mode, RoutingPlan
 from routing_assets.decisions.plan_documents import PlanError, read_routing_plan, write_routing_plan
 from routing_assets.decisions.policy import route_candidates

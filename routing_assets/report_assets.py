@@ -9,8 +9,8 @@ import pandas as pd
 from resources.artifact_store import content_version
 from resources.files import write_atomically
 from resources.metadata import column_schema
+from resources.process_limits import peak_memory_bytes
 from resources.settings import Settings
-from resources.worker_pool import peak_memory_bytes
 from routing_assets.assets import CANDIDATES_PATH, ROUTING_PLAN_PATH, routing_plan
 from routing_assets.decisions.plan_documents import read_routing_plan
 from routing_assets.evidence.candidates_table import read_candidates

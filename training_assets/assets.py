@@ -19,9 +19,9 @@ from resources.frame_types import declared_schema, frame_type
 from resources.market_data.digest import whole_digest
 from resources.market_data.sources import list_market_files, load_market_data
 from resources.metadata import shown_table
+from resources.process_limits import peak_memory_bytes
 from resources.remote_store import remote_store
 from resources.settings import Settings
-from resources.worker_pool import peak_memory_bytes
 from training_assets.leaderboard import leaderboard_frame, read_cards
 from training_assets.market_changes import files_version
 from training_assets.panel.alignment import align_bars

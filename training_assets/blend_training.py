@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.sections.base import TaskType
-from resources.worker_pool import measured
+from resources.process_limits import measured
 from training_assets.blend_bases import local_part_of
 from training_assets.contracts import Interval, Route, TrainingJob
 from training_assets.ensemble import (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from resources.worker_pool import TimeLimitError, time_limit
+from resources.process_limits import TimeLimitError, time_limit
 from training_assets.families.base import Family, FitError, FitRequest, FittedModel
 
 Answer = TypeVar("Answer")

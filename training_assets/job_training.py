@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from resources.devices import peak_memory
-from resources.worker_pool import measured
+from resources.process_limits import measured
 from training_assets.blend_bases import blend_bases, local_part_of
 from training_assets.contracts import NEEDS_CROSS_FIT, TrainingJob
 from training_assets.families.base import Family, FitError, FitRequest, FittedModel

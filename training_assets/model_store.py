@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from config.sections.base import TaskType
 from resources.files import encode_name, folder_written_atomically
-from resources.worker_pool import single_threaded
+from resources.process_limits import single_threaded
 from training_assets.contracts import Interval, ModelCard, Route
 from training_assets.ensemble import BLEND, load_blend
 from training_assets.families.base import FittedModel

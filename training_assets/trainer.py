@@ -15,8 +15,9 @@ from pathlib import Path
 
 from config.schema import Config
 from resources.output_lock import jobs_held
+from resources.process_limits import peak_memory_bytes, single_threaded
 from resources.ray_pool import run_tasks_on_ray
-from resources.worker_pool import TaskResult, peak_memory_bytes, run_tasks, single_threaded
+from resources.worker_pool import TaskResult, run_tasks
 from training_assets.blend_bases import blend_bases, blend_stage
 from training_assets.blend_training import train_blend
 from training_assets.contracts import Stage, TrainingJob, TrainingType

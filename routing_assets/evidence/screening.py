@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from config.schema import Config
 from config.sections.base import TaskType
+from resources.process_limits import release_unused_memory
 from resources.worker_pool import default_workers
 from routing_assets.evidence.gbm_screen import GbmAnswer, GbmItem, GbmSetting, run_items
 from routing_assets.evidence.ridge_screen import KINDS, RidgePredictions, ridge_predictions
@@ -81,6 +82,7 @@ def _score_some(panel: Panel, features: Mapping[str, Sequence[str]], folds: Mapp
     for names in _groups(panel, features):
         codes = panel.feature_codes(tuple(features[names[0]]))
         ridges |= _ridge_of_group(panel, names, codes, folds[names[0]], config)
+    release_unused_memory()  # of the sums, several times what is left of them
     screened = {name: _screen(panel, name, standardised_sides(ridge), config) for name, ridge in ridges.items()}
     trees = _fit_trees(panel, screened, ridges, features, folds, config, told)
     for name, screen in screened.items():

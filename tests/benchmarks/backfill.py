@@ -17,8 +17,8 @@ import pandas as pd
 
 from resources.artifact_store import write_value
 from resources.instance import open_instance, run_job
+from resources.process_limits import measured
 from resources.settings import Settings
-from resources.worker_pool import measured
 from routing_assets.definitions import make_definitions
 from routing_assets.plans.training_plan_files import write_training_plan
 from tests.dagster.leaking_world import SAFE_ROW

@@ -20,16 +20,32 @@ IMPORTS = "import routing_assets.definitions, routing_assets.cli, lightgbm, skle
 WORKER_IMPORTS = "import routing_assets.cli, routing_assets.evidence.gbm_screen, lightgbm"
 
 
-@dataclass
-class MemoryPeak:
-    """The largest sum over the tree. `pss_bytes` counts every resident page once; `private_bytes` leaves out pages of files, which the system may drop;
-    `by_process` are the processes' shares of the largest sum, the command first, then whatever it started."""
+MEGABYTE = 1_000_000
+IDLE_MEGABYTES = 40  # a process below it tracks resources for Python and does nothing else
 
-    pss_bytes: int = 0
-    private_bytes: int = 0
-    by_process: tuple[int, ...] = ()
+
+@dataclass(frozen=True)
+class Sample:
+    """A process tree at one moment: each process's share of resident pages, and of those that no file backs; the command first, then what it started."""
+
     at_seconds: float = 0.0
-    samples: list[tuple[float, int, int]] = field(default_factory=list)
+    shares: tuple[int, ...] = ()
+    private: tuple[int, ...] = ()
+
+    @property
+    def n_workers(self) -> int:
+        return sum(1 for share in self.shares[1:] if share > MEGABYTE * IDLE_MEGABYTES)
+
+
+@dataclass
+class MemoryWatch:
+    """A process tree over time."""
+
+    samples: list[Sample] = field(default_factory=list)
+
+    def peak(self, interpreter: int = 0, worker: int = 0) -> Sample:
+        """The moment at which most was held beyond what idle interpreters of the command and of each worker hold."""
+        return max(self.samples, key=lambda one: sum(one.shares) - interpreter - worker * one.n_workers)
 
 
 def tree_bytes(pid: int) -> list[tuple[int, int]]:
@@ -45,24 +61,19 @@ def tree_bytes(pid: int) -> list[tuple[int, int]]:
 
 
 @contextmanager
-def memory_watched(pid: int) -> Iterator[MemoryPeak]:
+def memory_watched(pid: int) -> Iterator[MemoryWatch]:
     """Sample a process tree in a thread while the block runs."""
-    peak, stop, started = MemoryPeak(), threading.Event(), time.monotonic()
+    watched, stop, started = MemoryWatch(), threading.Event(), time.monotonic()
 
     def watch() -> None:
         while not stop.wait(SAMPLE_SECONDS):
             sizes = tree_bytes(pid)
-            total, anonymous = sum(one[0] for one in sizes), sum(one[1] for one in sizes)
-            at = time.monotonic() - started
-            peak.samples.append((at, total, anonymous))
-            peak.private_bytes = max(peak.private_bytes, anonymous)
-            if total > peak.pss_bytes:
-                peak.pss_bytes, peak.at_seconds, peak.by_process = total, at, tuple(one[0] for one in sizes)
+            watched.samples.append(Sample(time.monotonic() - started, tuple(one[0] for one in sizes), tuple(one[1] for one in sizes)))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
-        yield peak
+        yield watched
     finally:
         stop.set()
         thread.join()
@@ -79,12 +90,12 @@ def interpreter_bytes(imports: str = IMPORTS) -> int:
     return total
 
 
-def run_watched(command: Sequence[str]) -> tuple[subprocess.CompletedProcess[str], MemoryPeak, float]:
+def run_watched(command: Sequence[str]) -> tuple[subprocess.CompletedProcess[str], MemoryWatch, float]:
     """Run a command to its end; its output, the memory of its tree, and the seconds it took."""
     started = time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process, memory_watched(process.pid) as peak:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process, memory_watched(process.pid) as watched:
         output, errors = process.communicate()
-    return subprocess.CompletedProcess(list(command), process.returncode, output, errors), peak, time.monotonic() - started
+    return subprocess.CompletedProcess(list(command), process.returncode, output, errors), watched, time.monotonic() - started
 
 
 def _rollup(pid: int) -> dict[str, int]:

@@ -3,8 +3,8 @@
     python -m tests.benchmarks.scale 60 120 250 500 --bars 2500 --features 100 --targets 4
 
 One line a number of symbols and, with three or more of them, exponents fitted to the growth of each stage and of memory (1 is proportional to symbols).
-Memory is the largest sum of proportional set sizes over the command and its workers, with what the same interpreters take idle beside it;
-`x panel` is what lies beyond these over the panel's own bytes (features and labels). `--data-dir` plans bars that are there.
+Memory is the largest sum of proportional set sizes over the command and its workers, taken where most of it lies beyond what the same interpreters
+take idle; `x panel` is what lies beyond these over the panel's own bytes (features and labels). `--data-dir` plans bars that are there.
 """
 
 import argparse
@@ -20,10 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.benchmarks.markets import settings_of, write_market
-from tests.benchmarks.memory import WORKER_IMPORTS, interpreter_bytes, run_watched
-
-MEGABYTE = 1_000_000
-IDLE_MEGABYTES = 40  # a process below it tracks resources for Python and does nothing else
+from tests.benchmarks.memory import IDLE_MEGABYTES, MEGABYTE, WORKER_IMPORTS, interpreter_bytes, run_watched
 
 
 @dataclass(frozen=True)
@@ -52,11 +49,11 @@ def plan_market(data: Path, output: Path, options: Sequence[str]) -> Planned:
 
     command = [sys.executable, "-m", "routing_assets.cli", "plan", "--data-dir", str(data), "--output-dir", str(output), "--json", *options]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    finished, peak, seconds = run_watched(command)
+    finished, watched, seconds = run_watched(command)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     processor_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    n_workers = sum(1 for share in peak.by_process[1:] if share > MEGABYTE * IDLE_MEGABYTES)
-    idle = interpreter_bytes() + (n_workers * interpreter_bytes(WORKER_IMPORTS) if n_workers else 0)
+    interpreter, worker = interpreter_bytes(), interpreter_bytes(WORKER_IMPORTS)
+    peak = watched.peak(interpreter, worker)
     if finished.returncode not in (0, 1):
         raise RuntimeError(f"planning ended with status {finished.returncode}: {finished.stderr[-2000:]}")
     document = json.loads(finished.stdout)
@@ -64,7 +61,7 @@ def plan_market(data: Path, output: Path, options: Sequence[str]) -> Planned:
     n_bytes = sum((panel / f"{name}.npy").stat().st_size for name in ("features", "labels"))
     n_symbols = len(json.loads((panel / "panel.json").read_text(encoding="utf-8"))["symbols"])
     n_rows = pq.read_metadata(output / "METRICS" / "routing_candidates.parquet").num_rows
-    memory = (peak.pss_bytes, peak.by_process, peak.private_bytes, idle, n_bytes)
+    memory = (sum(peak.shares), peak.shares, sum(peak.private), interpreter + worker * peak.n_workers, n_bytes)
     return Planned(n_symbols, seconds, processor_seconds, document["seconds_by_step"], *memory, n_rows)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from config.schema import Config
-from resources.worker_pool import single_threaded
+from resources.process_limits import single_threaded
 from tests.benchmarks.conftest import Against
 from tests.panels import REGRESSION_TARGET, Planted, make_panel, symbol_job
 from training_assets.content_key import seed_of

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from config.schema import Config
 from config.sections.base import LeakageStatus
 from config.sections.leakage import AcceptedFinding
+from resources.process_limits import release_unused_memory
 from training_assets.leakage.base import AuditContext, Detector, Finding, Scope, TargetEvidence, Verdict
 from training_assets.leakage.evidence import Evidence
 from training_assets.leakage.machinery import Machinery
@@ -57,6 +58,7 @@ def audit_leakage(
     for detector in detectors:
         if detector.scope is Scope.PANEL and detector.applies(whole):
             shared += _table_rows(detector, None, detector.run(whole))
+    release_unused_memory()  # of the panels that were built again
     # A feature is quarantined for a target, never for all: what the whole panel says of one is written down once a target, with that target's scores.
     rows = [row for row in shared if row["feature"] is None]
     for target in dict.fromkeys(selection["target"]):

@@ -17,6 +17,7 @@ Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
 MIN_PAIRS = 30
+FEATURES_AT_ONCE = 32  # whose squares and known rows are held in full width at once
 # Trailing moves over so many bars, up to twice the longest horizon and at least to `LEAST_TREND_BARS`.
 TREND_BARS = (1, 2, 3, 5, 10, 21, 42, 84, 168, 336)
 LEAST_TREND_BARS = 21
@@ -45,12 +46,18 @@ class Evidence:
     @cached_property
     def ranks(self) -> Floats:
         """Shape (n_features, n), ranks over all audited rows with mean 0 and variance 1; 0 where not known."""
-        return np.nan_to_num(np.stack([standard_ranks(column[self.rows]) for column in self.panel.features]), copy=False)
+        out = np.empty((len(self.panel.features), self.rows.size), np.float32)
+        for into, column in zip(out, self.panel.features, strict=True):
+            into[:] = standard_ranks(column[self.rows])
+        return np.nan_to_num(out, copy=False)
 
     @cached_property
-    def known(self) -> Floats:
-        """Shape (n_features, n), 1 where the feature is known, else 0."""
-        return np.stack([np.isfinite(column[self.rows]) for column in self.panel.features]).astype(np.float32)
+    def known(self) -> NDArray[np.bool_]:
+        """Shape (n_features, n), where the feature is known."""
+        out = np.empty((len(self.panel.features), self.rows.size), np.bool_)
+        for into, column in zip(out, self.panel.features, strict=True):
+            np.isfinite(column[self.rows], out=into)
+        return out
 
     @cached_property
     def own_ranks(self) -> Floats:
@@ -59,7 +66,7 @@ class Evidence:
         for code in range(len(self.panel.symbols)):
             part = self.part(code)
             known, values = self.known[:, part], self.ranks[:, part]
-            count = np.maximum(known.sum(axis=1, keepdims=True), 1.0)
+            count = np.maximum(known.sum(axis=1, keepdims=True, dtype=np.float32), np.float32(1.0))
             centred = (values - values.sum(axis=1, keepdims=True) / count) * known
             deviation = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
             out[:, part] = np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 1e-4)
@@ -225,13 +232,21 @@ def standard_ranks(values: NDArray[np.floating]) -> Floats:
 
 def _best_of(known_columns: Floats, columns: Floats) -> NDArray[np.float64]:
     known = np.isfinite(known_columns)
-    table = _correlations(np.where(known, known_columns, 0.0).T.astype(np.float32), known.T.astype(np.float32), columns)
+    table = _correlations(np.where(known, known_columns, 0.0).T.astype(np.float32), known.T, columns)
     return np.asarray(np.abs(table).max(axis=0, initial=0.0))
 
 
-def _correlations(z: Floats, known: Floats, columns: Floats) -> NDArray[np.float64]:
+def _correlations(z: Floats, known: NDArray[np.bool_], columns: Floats) -> NDArray[np.float64]:
     mask = np.isfinite(columns)
     y, m = np.where(mask, columns, 0.0).astype(np.float32), mask.astype(np.float32)
+    out = np.zeros((z.shape[0], columns.shape[1]))
+    for first in range(0, z.shape[0], FEATURES_AT_ONCE):
+        some = slice(first, first + FEATURES_AT_ONCE)
+        out[some] = _correlations_of_some(z[some], known[some].astype(np.float32), y, m)
+    return out
+
+
+def _correlations_of_some(z: Floats, known: Floats, y: Floats, m: Floats) -> NDArray[np.float64]:
     n = (known @ m).astype(np.float64)
     safe = np.maximum(n, 1.0)
     z_mean, y_mean = (z @ m) / safe, (known @ y) / safe

@@ -45,9 +45,11 @@ class QuickRidge:
         """Sum the normal equations over each fold's training rows; folds with too few of them, or nothing to test, fall away."""
         pairs = tuple((np.flatnonzero(fold.train_mask(time_codes, end_codes)), np.flatnonzero(fold.test_mask(time_codes, end_codes))) for fold in folds)
         pairs = tuple((train, test) for train, test in pairs if train.size >= min_train_rows and test.size >= 10)
-        blocks = [(z[:, train], labels[train]) for train, _ in pairs]
-        grams = tuple((block @ block.T).astype(np.float64) for block, _ in blocks)
-        return cls(z, labels, pairs, grams, tuple((block @ y).astype(np.float64) for block, y in blocks))
+        sums = []
+        for train, _ in pairs:
+            block = z[:, train]
+            sums.append(((block @ block.T).astype(np.float64), (block @ labels[train]).astype(np.float64)))
+        return cls(z, labels, pairs, tuple(gram for gram, _ in sums), tuple(cross for _, cross in sums))
 
     def scores(self, features: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """Shape (n_columns,): rank correlation (labels are ranks) of out-of-sample predictions, mean over folds by rows; NaN without a fold.

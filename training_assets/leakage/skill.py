@@ -103,7 +103,7 @@ def _split(context: AuditContext, feature: int) -> tuple[NDArray[np.float64], ND
 
 def gini(context: AuditContext, feature: int, positive: NDArray[np.bool_], usable: NDArray[np.bool_]) -> float:
     """|2 AUC - 1| of one feature for a class, on the audited rows that are usable; 0 where there is no such number."""
-    ranks, known = context.evidence.ranks[feature], context.evidence.known[feature] > 0
+    ranks, known = context.evidence.ranks[feature], context.evidence.known[feature]
     used = usable & known
     n_positive, n_negative = int((positive & used).sum()), int((~positive & used).sum())
     if min(n_positive, n_negative) < 10:

@@ -62,7 +62,7 @@ def _stretches(context: AuditContext, label: NDArray[np.float32]) -> Iterator[tu
             yield f"in stretch {stretch + 1} of {N_STRETCHES} of time", n_labels, table[:, stretch]
 
 
-def _independent(context: AuditContext, codes: NDArray[np.int32], label: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[np.float64]:
+def _independent(context: AuditContext, codes: NDArray[np.int32], label: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Shape (n_features,): timestamps among these rows whose labels do not overlap, no more than those at which the feature and the label are known."""
     span = (float(codes.max()) - float(codes.min()) + 1.0) / context.of_target.info.horizon_bars
     share = known @ np.isfinite(label).astype(np.float32) / label.size

@@ -1,0 +1,90 @@
+"""What a piece of work may take of its process, and what it took: one thread, a time limit, a stopwatch, memory.
+
+Belongs here: thread settings, alarms, clocks, the allocators of one process. Does not: other processes (`resources.worker_pool`).
+"""
+
+import ctypes
+import gc
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+class TimeLimitError(TimeoutError):
+    """A piece of work that ran past its time limit and was stopped."""
+
+
+@dataclass
+class Stopwatch:
+    """Seconds that a `measured` block took."""
+
+    seconds: float = 0.0
+
+
+@contextmanager
+def measured() -> Iterator[Stopwatch]:
+    """Time a block of code on the wall clock."""
+    watch, started = Stopwatch(), time.perf_counter()
+    try:
+        yield watch
+    finally:
+        watch.seconds = time.perf_counter() - started
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `TimeLimitError` inside the block once it has run for `seconds`.
+
+    Works in the main thread of a process on systems with SIGALRM, between two bytecodes: a single long call into a library is
+    stopped only when it returns. Elsewhere it does nothing; the pool's own limit still holds.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def overrun(signum: int, frame: FrameType | None) -> None:
+        raise TimeLimitError(f"stopped after {seconds:g} seconds")
+
+    previous = signal.signal(signal.SIGALRM, overrun)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held since it began, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Hold every BLAS and OpenMP library that is loaded to one thread inside the block, and give back what it was."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        yield
+
+
+def release_unused_memory() -> None:
+    """Give the system back what this process has freed: the allocators of numpy, pandas and Arrow keep it for themselves.
+
+    Worth its tenth of a second before a long wait or a change of stage, not in a loop.
+    """
+    import pyarrow
+
+    gc.collect()
+    pyarrow.default_memory_pool().release_unused()
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)

@@ -1,0 +1,37 @@
+"""The bounds a piece of work runs under: each holds, each lets what is within it pass, and freed memory goes back to the system."""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from resources.process_limits import TimeLimitError, measured, release_unused_memory, time_limit
+
+
+def private_bytes() -> int:
+    """Resident bytes of this process that no file backs."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines()[1:])
+    return int(fields["Anonymous"].split()[0]) * 1024
+
+
+def test_a_block_past_its_time_limit_is_stopped_and_one_within_it_is_not() -> None:
+    with measured() as watch, pytest.raises(TimeLimitError, match=r"0\.05 seconds"), time_limit(0.05):
+        time.sleep(5)
+    assert watch.seconds < 1.0
+    with time_limit(0.05):
+        pass
+    time.sleep(0.1)
+
+
+def test_what_was_freed_is_given_back_to_the_system() -> None:
+    # Pieces below the size that the allocator maps one by one, with one small piece that lives on behind each.
+    pieces = [(np.ones(100_000, np.uint8), np.ones(100, np.uint8)) for _ in range(2_000)]
+    kept = [small for _, small in pieces]
+    held = private_bytes()
+    del pieces
+    release_unused_memory()
+    assert len(kept) == 2_000
+    if sys.platform == "linux":
+        assert held - private_bytes() > 150_000_000
