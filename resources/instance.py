@@ -78,12 +78,13 @@ class RunProblem:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to. `metadata` holds, by asset, the metadata of its materializations, partition keys under `partition`."""
+    """What a run came to. `failed_checks` holds, by `asset:check`, what each that failed says; `metadata`, by asset, the metadata of its materializations,
+    partition keys under `partition`."""
 
     run_id: str
     success: bool
     problems: tuple[RunProblem, ...]
-    failed_checks: Mapping[str, Mapping[str, Any]]
+    failed_checks: Mapping[str, str]
     metadata: Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -220,7 +221,7 @@ def run_job(
         values = {name: getattr(value, "value", value) for name, value in written.metadata.items()}
         metadata.setdefault(written.asset_key.to_user_string(), []).append({**values, "partition": written.partition})
     failed = {
-        f"{check.asset_key.to_user_string()}:{check.check_name}": {name: getattr(value, "value", value) for name, value in check.metadata.items()}
+        f"{check.asset_key.to_user_string()}:{check.check_name}": check.description or "its metadata in the UI says why"
         for check in result.get_asset_check_evaluations()
         if not check.passed
     }

@@ -22,7 +22,7 @@ from training_assets.quality_checks import quality_result
 def routes_every_candidate(settings: Settings) -> dg.AssetCheckResult:
     plan = read_routing_plan(settings.output / ROUTING_PLAN_PATH)
     faults = plan_against_candidates(plan, read_candidates(settings.output / CANDIDATES_PATH))
-    return dg.AssetCheckResult(passed=not faults, metadata={"faults": dg.MetadataValue.json(list(faults))})
+    return dg.AssetCheckResult(passed=not faults, description="; ".join(faults) or None, metadata={"faults": dg.MetadataValue.json(list(faults))})
 
 
 @dg.asset_check(
@@ -31,7 +31,7 @@ def routes_every_candidate(settings: Settings) -> dg.AssetCheckResult:
 def trains_what_is_routed(settings: Settings) -> dg.AssetCheckResult:
     plan = load_training_plan(settings.output / TRAINING_PLAN_PATH, allow_no_jobs=True)
     faults = plan_against_routes(plan, read_routing_plan(settings.output / ROUTING_PLAN_PATH))
-    return dg.AssetCheckResult(passed=not faults, metadata={"faults": dg.MetadataValue.json(list(faults))})
+    return dg.AssetCheckResult(passed=not faults, description="; ".join(faults) or None, metadata={"faults": dg.MetadataValue.json(list(faults))})
 
 
 @dg.asset_check(asset=routing_candidates, description="Columns, words, ranges, one row a side, scores inside their intervals, by Great Expectations.")

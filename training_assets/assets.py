@@ -158,7 +158,7 @@ def panel(market_bars: Bars, settings: Settings) -> Iterator[dg.Output[Panel]]:
 
 
 def _build_panel(bars: Bars, config: Config, folder: Path) -> tuple[Panel, tuple[str, ...]]:
-    built = build_panel(bars, config, data_hash(bars), folder)
+    built = build_panel(bars, config, data_hash(bars), folder, leave_out_constant=True)
     return _mapped(built.panel, folder), built.notes.lines()
 
 

@@ -31,7 +31,8 @@ def quality_result(report: QualityReport, settings: Settings) -> dg.AssetCheckRe
 
 
 def _failure_line(item: ExpectationOutcome) -> str:
-    return f"{item.name} {item.column or 'of the table'}: {item.n_unexpected} rows, {item.bound}, for instance {', '.join(item.examples)}"
+    instances = f", for instance {'; '.join(item.examples)}" if item.examples else ""
+    return f"{item.name} {item.column or 'of the table'}: {item.n_unexpected} rows outside {item.bound or 'what is expected'}{instances}"
 
 
 def _record(item: ExpectationOutcome) -> dg.TableRecord:

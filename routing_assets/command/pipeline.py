@@ -88,8 +88,8 @@ class Pipeline:
             self.outcome.failures += [f"data: {problem}" for problem in record.get("problems", ())]
         for problem in result.problems:
             raise_problem(problem)
-        for name, details in result.failed_checks.items():
-            raise RunError(f"check {name} failed and stopped the run: {_shown(details)}")
+        for name, why in result.failed_checks.items():
+            raise RunError(f"check {name} failed and stopped the run: {why}")
         return result
 
     def train(self, jobs: Sequence[TrainingJob], families: Sequence[str] = ()) -> None:
@@ -141,8 +141,3 @@ def _belongs(job: TrainingJob, step: TrainingStep, blend_families: Sequence[str]
     if step.blends:
         return blend_stage(FAMILIES, blend_families, job) is step.stage
     return job.training_type is step.training_type and bool(job.stage_families.get(step.stage))
-
-
-def _shown(details: Any) -> str:
-    text = str(dict(details))
-    return text if len(text) < 600 else f"{text[:600]} ..."

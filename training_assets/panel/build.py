@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from config.schema import Config
 from config.sections.features import FeatureConfig
@@ -89,7 +90,7 @@ def outline_panel(bars: Bars, config: Config) -> PanelOutline:
     return PanelOutline((*(feature.name for feature in chosen), *supplied), target_infos, PanelNotes(tuple(left_out)))
 
 
-def build_panel(bars: Bars, config: Config, data_hash: str, folder: Path | None = None) -> BuiltPanel:
+def build_panel(bars: Bars, config: Config, data_hash: str, folder: Path | None = None, leave_out_constant: bool = False) -> BuiltPanel:
     """Features and labels on the rows of the bars.
 
     Parameters
@@ -99,6 +100,8 @@ def build_panel(bars: Bars, config: Config, data_hash: str, folder: Path | None 
     data_hash : content hash of the bars, kept in the panel.
     folder : existing folder; the features, by far the largest array, are then written to a scratch file in it and mapped, not held
         in memory. The file must live as long as the panel. None holds them in memory.
+    leave_out_constant : leave out features that do not vary before the holdout, from which nothing can be learned. A panel that models of other rows
+        are to be applied to needs them all.
 
     Returns
     -------
@@ -111,7 +114,8 @@ def build_panel(bars: Bars, config: Config, data_hash: str, folder: Path | None 
     TargetError
         From `build_targets` (among others, no target is left), or a purge shorter than the longest label.
     """
-    block = build_features(bars, config.features, config.targets, folder)
+    holdout_start_code = holdout_start(bars.times_ns.size, config.splits)
+    block = build_features(bars, config.features, config.targets, folder, bars.time_codes < holdout_start_code if leave_out_constant else None)
     target_infos, labels, label_end_codes = build_targets(bars, config.targets)
     check_purge(target_infos, config.splits)
     panel = Panel(
@@ -127,14 +131,21 @@ def build_panel(bars: Bars, config: Config, data_hash: str, folder: Path | None 
         labels=labels,
         label_end_codes=label_end_codes,
         bar_values=bars.values.astype(np.float32),
-        holdout_start_code=holdout_start(bars.times_ns.size, config.splits),
+        holdout_start_code=holdout_start_code,
         data_hash=data_hash,
     )
     return BuiltPanel(panel, PanelNotes(block.left_out))
 
 
-def build_features(bars: Bars, features: FeatureConfig, targets: TargetConfig, folder: Path | None = None) -> FeatureBlock:
-    """The feature columns alone, as a prediction needs them; parameters and errors as in `build_panel`."""
+def build_features(
+    bars: Bars, features: FeatureConfig, targets: TargetConfig, folder: Path | None = None, varying_on: NDArray[np.bool_] | None = None
+) -> FeatureBlock:
+    """The feature columns alone, as a prediction needs them; parameters and errors as in `build_panel`.
+
+    Parameters
+    ----------
+    varying_on : shape (n_rows,), rows on which a feature must vary; None keeps what is known anywhere.
+    """
     supplied = supplied_features(bars, features, targets)
     _check_names(features, bars.supplied_names)
     chosen, left_out = choose_features(bars, features, supplied)
@@ -152,14 +163,27 @@ def build_features(bars: Bars, features: FeatureConfig, targets: TargetConfig, f
         else:
             info = FeatureInfo(entry, features.supplied_lookback_bars, 0, False, "supplied")
             _take_over(bars, entry, column)
-        # A column without a single value would only trouble whoever scales it; the next one takes its place.
-        if np.isfinite(column).any():
+        # A column that tells nothing would only trouble whoever scales it; the next one takes its place.
+        reason = _reason_against_column(column, varying_on)
+        if reason is None:
             infos.append(info)
         else:
-            left_out.append(LeftOut(info.name, "nowhere known on these bars"))
+            left_out.append(LeftOut(info.name, reason))
     if not infos:
         raise _nothing_left(bars)
     return FeatureBlock(tuple(infos), values[: len(infos)], tuple(left_out))
+
+
+def _reason_against_column(column: NDArray[np.float32], varying_on: NDArray[np.bool_] | None) -> str | None:
+    known = np.isfinite(column)
+    if not known.any():
+        return "nowhere known on these bars"
+    if varying_on is None:
+        return None
+    values = column[known & varying_on]
+    if values.size == 0:
+        return "nowhere known before the holdout"
+    return None if values.min() < values.max() else f"has the one value {values[0]:g} before the holdout"
 
 
 def choose_features(bars: Bars, config: FeatureConfig, supplied: tuple[str, ...]) -> tuple[tuple[Feature, ...], list[LeftOut]]:

@@ -183,3 +183,27 @@ def test_building_takes_at_most_one_and_a_half_times_the_panels_own_bytes() -> N
 def test_building_into_a_folder_takes_half_the_panels_own_bytes_in_memory(tmp_path: Path) -> None:
     peak, own = _peak_bytes(ragged_bars(seed=23, n_times=4_000), tmp_path)
     assert peak <= 0.5 * own
+
+
+def test_a_feature_that_does_not_vary_is_left_out_of_planning_and_kept_for_models_of_other_rows() -> None:
+    values = BARS.values.copy()
+    values[0] = values[3]  # every bar opens where it closes
+    bars = replace(BARS, values=values)
+    planned = build_panel(bars, _config(), "0" * 16, leave_out_constant=True)
+    reasons = {left.name: left.reason for left in planned.notes.left_out}
+    assert reasons["intrabar_return"] == "has the one value 0 before the holdout"
+    assert "intrabar_return" not in planned.panel.feature_names
+    assert "log_return_5" in planned.panel.feature_names
+    assert "intrabar_return" in build_panel(bars, _config(), "0" * 16).panel.feature_names
+    assert "intrabar_return" in build_panel(BARS, _config(), "0" * 16, leave_out_constant=True).panel.feature_names
+
+
+def test_a_feature_that_varies_in_the_holdout_alone_is_left_out_of_planning() -> None:
+    holdout = build_panel(BARS, _config(), "0" * 16).panel.holdout_start_code
+    later = np.where(BARS.time_codes >= holdout, np.arange(BARS.n_rows), np.nan)
+    bars = replace(BARS, supplied_names=("later", "late_change"), supplied=np.stack([later, np.nan_to_num(later)]))
+    planned = build_panel(bars, _config(), "0" * 16, leave_out_constant=True)
+    assert not {"later", "late_change"} & set(planned.panel.feature_names)
+    reasons = {left.name: left.reason for left in planned.notes.left_out}
+    assert reasons["later"] == "nowhere known before the holdout"
+    assert reasons["late_change"] == "has the one value 0 before the holdout"
