@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routing_assets.evidence.gram_sums import as_slice
-from routing_assets.evidence.screening import label_columns
+from routing_assets.evidence.target_ridges import label_columns
 from training_assets.panel.panel import Panel
 from training_assets.splits import pre_holdout_mask
 

@@ -56,29 +56,29 @@ def build_candidates(panel: Panel, selection: pd.DataFrame, audit: pd.DataFrame,
 
 
 def _target_frame(panel: Panel, scores: TargetScores, features: Sequence[str], audit: pd.DataFrame, config: Config) -> pd.DataFrame:
-    target, symbols = scores.info.name, panel.symbols
+    target, symbols, sides = scores.info.name, panel.symbols, scores.sides
     pooled_status, local_statuses = side_statuses(audit, target, symbols, features)
     shared: dict[str, Any] = {
         "target": target,
         "task_type": scores.info.task_type.value,
         "horizon_minutes": scores.info.horizon_minutes,
-        "score_null": scores.null,
+        "score_null": sides.null,
         "feature_set_id": feature_set_id(features),
     }
     pooled = pd.DataFrame(
-        {**shared, "symbol": None, "mode": Mode.CROSS_SECTIONAL.value, "metric_name": scores.cross_sectional_metric, **_score_columns(scores.cross_sectional)}
+        {**shared, "symbol": None, "mode": Mode.CROSS_SECTIONAL.value, "metric_name": sides.cross_sectional_metric, **_score_columns(sides.cross_sectional)}
     )
     pooled["leakage_status"] = pooled_status.value
-    local = pd.DataFrame({"symbol": list(symbols), **shared, "mode": Mode.SYMBOL_SPECIFIC.value, "metric_name": scores.symbol_metric})
+    local = pd.DataFrame({"symbol": list(symbols), **shared, "mode": Mode.SYMBOL_SPECIFIC.value, "metric_name": sides.symbol_metric})
     local = local.assign(
-        **_score_columns(scores.local),
-        whole_target_p_value=scores.local_mean.p_value[0],
-        pooled_score_on_symbol=scores.pooled_on_symbol.score,
-        pooled_score_on_symbol_ci_high=scores.pooled_on_symbol_upper,
-        local_minus_pooled=scores.local_minus_pooled.score,
-        local_minus_pooled_ci_low=scores.local_minus_pooled.ci_low,
-        local_minus_pooled_ci_high=scores.local_minus_pooled.ci_high,
-        blended_score=scores.blended.score,
+        **_score_columns(sides.local),
+        whole_target_p_value=sides.local_mean.p_value[0],
+        pooled_score_on_symbol=sides.pooled_on_symbol.score,
+        pooled_score_on_symbol_ci_high=sides.pooled_on_symbol_upper,
+        local_minus_pooled=sides.local_minus_pooled.score,
+        local_minus_pooled_ci_low=sides.local_minus_pooled.ci_low,
+        local_minus_pooled_ci_high=sides.local_minus_pooled.ci_high,
+        blended_score=sides.blended.score,
         leakage_status=local_statuses,
     )
     no_trees = np.zeros(1, bool)

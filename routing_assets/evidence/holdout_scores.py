@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from config.schema import Config
 from routing_assets.contracts import Candidates
-from routing_assets.evidence.screening import TreeSides, contributions_where_known, predict_holdout
+from routing_assets.evidence.screening import TreeSides, predict_holdout
+from routing_assets.evidence.side_scores import contributions_where_known
 from routing_assets.evidence.sides import SidePredictions
 from training_assets.contributions import Contributions
 from training_assets.metrics import METRIC_NAMES, SCORE_NULLS

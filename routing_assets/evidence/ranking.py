@@ -55,14 +55,14 @@ def rank_targets(panel: Panel, config: Config) -> pd.DataFrame:
 
 
 def _row(scores: TargetScores) -> tuple[object, ...]:
-    pooled, local = scores.cross_sectional, scores.local_mean
-    sides = [(_skill(side.ci_low[0], scores.null), _skill(side.score[0], scores.null)) for side in (pooled, local)]
+    pooled, local = scores.sides.cross_sectional, scores.sides.local_mean
+    sides = [(_skill(side.ci_low[0], scores.sides.null), _skill(side.score[0], scores.sides.null)) for side in (pooled, local)]
     known = [side for side in sides if np.isfinite(side[0])]
     low, skill = max(known) if known else (np.nan, np.nan)
     return (
         scores.info.name,
         scores.info.task_type.value,
-        scores.cross_sectional_metric,
+        scores.sides.cross_sectional_metric,
         skill,
         low,
         pooled.score[0],

@@ -8,7 +8,8 @@ import pytest
 
 from config.load import load_config
 from config.schema import Config
-from routing_assets.evidence.screening import TargetScores, score_targets, target_folds_of
+from routing_assets.evidence.screening import TargetScores, score_targets
+from routing_assets.evidence.target_ridges import target_folds_of
 from tests.panels import BINARY_TARGET, CLASS_TARGET, REGRESSION_TARGET, Planted, make_panel
 from training_assets.panel.panel import Panel
 
@@ -29,19 +30,19 @@ def planted(pooled: float, local: float, **shape: object) -> Panel:
 
 def test_a_shared_signal_scores_best_pooled_on_every_task() -> None:
     for name, scores in scores_of(planted(1.0, 0.0), settings()).items():
-        assert scores.cross_sectional.p_value[0] < 0.01, name
-        assert np.nanmean(scores.local_minus_pooled.score) < 0, name
+        assert scores.sides.cross_sectional.p_value[0] < 0.01, name
+        assert np.nanmean(scores.sides.local_minus_pooled.score) < 0, name
 
 
 def test_signals_of_their_own_score_best_locally() -> None:
     scores = scores_of(planted(0.0, 1.5), settings(), (REGRESSION_TARGET,))[REGRESSION_TARGET]
-    assert np.nanmean(scores.local_minus_pooled.score) > 0.05
-    assert (scores.local.p_value < 0.05).mean() > 0.8
+    assert np.nanmean(scores.sides.local_minus_pooled.score) > 0.05
+    assert (scores.sides.local.p_value < 0.05).mean() > 0.8
 
 
 def test_noise_scores_at_the_null() -> None:
     p_values = [scores_of(planted(0.0, 0.0, seed=seed), settings("scoring.families=[Ridge]"), (REGRESSION_TARGET,)) for seed in range(8)]
-    local = np.concatenate([one[REGRESSION_TARGET].local.p_value for one in p_values])
+    local = np.concatenate([one[REGRESSION_TARGET].sides.local.p_value for one in p_values])
     assert (local < 0.05).mean() < 0.15  # 48 pairs; nominal 5%, three standard errors
 
 
@@ -53,8 +54,8 @@ def test_nothing_from_the_holdout_on_changes_a_score() -> None:
     spoiled = replace(panel, labels=spoiled_labels, features=spoiled_features)
     for name, clean in scores_of(panel, settings()).items():
         other = scores_of(spoiled, settings())[name]
-        np.testing.assert_array_equal(clean.local.score, other.local.score)
-        np.testing.assert_array_equal(clean.cross_sectional.p_value, other.cross_sectional.p_value)
+        np.testing.assert_array_equal(clean.sides.local.score, other.sides.local.score)
+        np.testing.assert_array_equal(clean.sides.cross_sectional.p_value, other.sides.cross_sectional.p_value)
 
 
 def test_a_later_fold_changes_no_prediction_of_an_earlier_one() -> None:
@@ -67,7 +68,7 @@ def test_a_later_fold_changes_no_prediction_of_an_earlier_one() -> None:
     spoiled_features[:, late], spoiled_labels[:, late] = -7.0, 1.0
     before = next(iter(score_targets(panel, features, settings(), first_only)))
     after = next(iter(score_targets(replace(panel, features=spoiled_features, labels=spoiled_labels), features, settings(), first_only)))
-    np.testing.assert_array_equal(before.local.score, after.local.score)
+    np.testing.assert_array_equal(before.sides.local.score, after.sides.local.score)
 
 
 def test_worker_processes_give_the_same_scores_as_none(tmp_path: Path) -> None:
@@ -77,16 +78,16 @@ def test_worker_processes_give_the_same_scores_as_none(tmp_path: Path) -> None:
     alone = scores_of(mapped, settings(), (REGRESSION_TARGET,))[REGRESSION_TARGET]
     together = scores_of(mapped, load_config(None, ("resources.workers=2",)), (REGRESSION_TARGET,))[REGRESSION_TARGET]
     assert alone.gbm_fitted.sum() * 5 > 150, "too few fits for the pool to start"
-    np.testing.assert_array_equal(alone.local.score, together.local.score)
-    np.testing.assert_array_equal(alone.cross_sectional.score, together.cross_sectional.score)
+    np.testing.assert_array_equal(alone.sides.local.score, together.sides.local.score)
+    np.testing.assert_array_equal(alone.sides.cross_sectional.score, together.sides.cross_sectional.score)
 
 
 def test_a_symbol_too_short_to_fit_has_no_local_score_and_no_number_in_its_place() -> None:
     panel = make_panel(n_symbols=4, n_bars=600, late_starts={2: 470}, planted=Planted(1.0, 0.0, 2.0))
     scores = scores_of(panel, settings(), (REGRESSION_TARGET,))[REGRESSION_TARGET]
-    assert np.isnan(scores.local.score[2])
-    assert np.isfinite(scores.pooled_on_symbol.score[2])
-    assert np.isfinite(scores.local.score[[0, 1, 3]]).all()
+    assert np.isnan(scores.sides.local.score[2])
+    assert np.isfinite(scores.sides.pooled_on_symbol.score[2])
+    assert np.isfinite(scores.sides.local.score[[0, 1, 3]]).all()
 
 
 def test_a_share_of_what_the_screen_refuses_is_carried_through() -> None:
@@ -102,12 +103,12 @@ def test_a_share_of_what_the_screen_refuses_is_carried_through() -> None:
 @pytest.mark.parametrize("scheme", ["walk_forward", "kfold"])
 def test_both_schemes_score_every_symbol(scheme: str) -> None:
     for scores in scores_of(planted(1.0, 0.5), settings(f"splits.scheme={scheme}")).values():
-        assert np.isfinite(scores.local.score).all()
-        assert np.isfinite(scores.blended.score).all()
+        assert np.isfinite(scores.sides.local.score).all()
+        assert np.isfinite(scores.sides.blended.score).all()
 
 
 def test_the_same_panel_gives_the_same_scores_twice() -> None:
     first, second = (scores_of(planted(1.0, 0.5), settings()) for _ in range(2))
     for name in first:
-        np.testing.assert_array_equal(first[name].local.score, second[name].local.score)
-        np.testing.assert_array_equal(first[name].blended.p_value, second[name].blended.p_value)
+        np.testing.assert_array_equal(first[name].sides.local.score, second[name].sides.local.score)
+        np.testing.assert_array_equal(first[name].sides.blended.p_value, second[name].sides.blended.p_value)
