@@ -57,6 +57,10 @@ retention:
     purge_after_days: {skipped: 7, failure: 30, success: 90}
 """
 
+# Seconds after which a kept connection is made anew: short, so that none outlives an idle limit on the way to the database.
+CONNECTION_SECONDS = 30
+STATEMENT_MILLISECONDS = 600_000
+
 Listener = Callable[[str, str, str], None]
 """Called with (kind, step, message); kind is a Dagster event type, LOG for a message of ours, or STEPS, with their number, as a run begins."""
 
@@ -116,6 +120,14 @@ def open_instance(output_dir: Path) -> Iterator[dg.DagsterInstance]:
         raise StorageError(
             f"the run storage of {home / 'dagster.yaml'} cannot be used: {_told_by_storage(error)}; mend it, and the same command goes on from here"
         ) from error
+
+
+def keep_connections(instance: dg.DagsterInstance) -> None:
+    """Let a process that writes an event a job keep its database connections between events; of use on PostgreSQL, without effect on SQLite.
+
+    Dagster's storage connects anew for each of an event's two writes otherwise, which takes half of the time of an event.
+    """
+    instance.optimize_for_webserver(statement_timeout=STATEMENT_MILLISECONDS, pool_recycle=CONNECTION_SECONDS, max_overflow=1)
 
 
 def _told_by_storage(error: Exception) -> str:

@@ -22,6 +22,7 @@ from config.sections.resources import ResourcesConfig
 from resources.artifact_store import content_version, read_value
 from resources.files import encode_name
 from resources.gpu import GpuResource
+from resources.instance import keep_connections
 from resources.metadata import picture
 from resources.output_lock import held_for_run
 from resources.remote_store import remote_store
@@ -37,6 +38,8 @@ from training_assets.stale_partitions import changed_slice_condition, provenance
 from training_assets.trainer import train_blends, train_jobs
 
 AUDIT_PATH = "METRICS/leakage_audit.parquet"
+# Seconds between two lines of progress: each is an event in the store, as costly as the one that records a job.
+PROGRESS_SECONDS = 2.0
 # What a GPU-stage step asks of a cluster; each launcher reads its own key, and on one machine none is read.
 GPU_REQUEST = {
     "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
@@ -80,6 +83,7 @@ def _train(
 
     `told` : what the events say of the device.
     """
+    keep_connections(context.instance)
     store = remote_store(settings.load().resources.store, settings.output)
     if store is not None:
         store.pull_tree()
@@ -102,11 +106,12 @@ def _train(
     workers, plan_id = inputs.config.resources.workers or os.cpu_count() or 1, inputs.plan.metadata["plan_id"]
     places = (work.jobs, settings.output / PANEL_PATH, inputs.config, settings.output)
     outcomes = train_blends(*places, plan_id, workers) if blends else train_jobs(*places, stage, plan_id, workers, device)
-    started = time.monotonic()
+    keys_by_job, started, told_at = work.keys_by_job, time.monotonic(), -PROGRESS_SECONDS
     for done, outcome in enumerate(outcomes, start=1):
-        key = work.keys_by_job[outcome.job_id]
-        what = f"{key}, {len(outcome.models)} models in {outcome.seconds:.1f} s"
-        context.log.info(f"{asset.to_user_string()} {progress_line(done, len(work.slices), what, time.monotonic() - started)}")
+        key, elapsed = keys_by_job[outcome.job_id], time.monotonic() - started
+        if elapsed >= told_at + PROGRESS_SECONDS or done == len(keys_by_job):
+            what, told_at = f"{key}, {len(outcome.models)} models in {outcome.seconds:.1f} s", elapsed
+            context.log.info(f"{asset.to_user_string()} {progress_line(done, len(keys_by_job), what, elapsed)}")
         if store is not None:  # before it is announced, so that what is recorded is there for every machine
             for model in outcome.models:
                 store.push(Path(model.path).relative_to(settings.output).as_posix())

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
 
-from resources.instance import instance_home, open_instance, run_job
+from resources.instance import instance_home, keep_connections, open_instance, run_job
 from resources.settings import Settings
 from routing_assets.definitions import make_definitions
 from tests.dagster.leaking_world import CLEAN, FINDING, LEAKING, trained_symbols, write_audit, write_world
@@ -58,3 +60,34 @@ def test_a_plan_trains_and_its_events_are_in_the_database(world: Settings) -> No
         assert [pool.name for pool in later.event_log_storage.get_pool_limits()] == ["gpu"]
     assert trained_symbols(world) == {"S000", "S001"}
     assert not list(instance_home(world.output).rglob("*.db"))
+
+
+def connections_of_twenty_events(settings: Settings, keep: bool) -> int:
+    """How often a run that writes twenty events connects for them."""
+    opened: list[int] = []
+
+    def note(*_: object) -> None:
+        opened.append(1)
+
+    @dg.op
+    def write(context: dg.OpExecutionContext) -> None:
+        if keep:
+            keep_connections(context.instance)
+        event.listen(Pool, "connect", note)
+        for number in range(20):
+            context.log_event(dg.AssetMaterialization("written", partition=str(number)))
+        event.remove(Pool, "connect", note)
+
+    @dg.job(executor_def=dg.in_process_executor)
+    def events() -> None:
+        write()
+
+    with open_instance(settings.output) as instance:
+        assert events.execute_in_process(instance=instance).success
+        assert set(instance.get_materialized_partitions(dg.AssetKey("written"))) == {str(number) for number in range(20)}
+    return len(opened)
+
+
+def test_a_run_that_keeps_its_connections_opens_few_for_many_events(world: Settings) -> None:
+    assert connections_of_twenty_events(world, keep=True) <= 4
+    assert connections_of_twenty_events(world, keep=False) >= 20
