@@ -1,10 +1,10 @@
-# The image of the code location. PyTorch comes as the CPU build; give TORCH_INDEX another index for the GPU stage's image.
+# The image of the code location. TORCH_INDEX names the package index of a PyTorch build: the one of CPU builds for the CPU stage, the usual one for the GPU's.
 FROM python:3.11-slim
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX
 WORKDIR /switchyard
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
 COPY requirements.lock requirements-torch.lock pyproject.toml README.md LICENSE ./
-RUN sed '/^# WARNING/,$d' requirements.lock > pinned.txt && pip install --no-cache-dir --no-deps --require-hashes -r pinned.txt && pip install --no-cache-dir --index-url "$TORCH_INDEX" -r requirements-torch.lock
+RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock && pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r requirements-torch.lock
 COPY config config
 COPY resources resources
 COPY training_assets training_assets

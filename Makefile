@@ -1,7 +1,7 @@
-# Everything a person or a machine does with this repository. `make run` needs Python 3.11 and nothing else.
+# Everything a person or a machine does with this repository. `make run` needs Python 3.11 to 3.13 and nothing else.
 #
-# The environment comes from two files. requirements.lock pins every package but PyTorch, with the hashes of its files; it is installed without resolving
-# (--no-deps), so nothing that is not in it can come in. requirements-torch.lock pins PyTorch by version only: its builds (CPU only, or with CUDA)
+# The environment comes from two files. requirements.lock pins every package but PyTorch, for every Python from 3.11 on, with the hashes of its files; it is
+# installed without resolving (--no-deps), so nothing that is not in it can come in. requirements-torch.lock pins PyTorch by version only: its builds (CPU only, or with CUDA)
 # share a version and differ in files and dependencies, so hashes would refuse one of them. Both names nothing but packages: no host, no path.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -32,10 +32,9 @@ install: $(STAMP)
 # Again only when a pin changed; works without a network once installed.
 $(STAMP): requirements.lock requirements-torch.lock pyproject.toml
 	@echo "== installing into $(VENV) with $(PYTHON) (once; a few minutes)"
-	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 12) else "Python 3.11 is needed, this is " + sys.version)'
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed, this is " + sys.version)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@sed '/^# WARNING/,$$d' requirements.lock > $(VENV)/pinned.txt
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r $(VENV)/pinned.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-torch.lock
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
@@ -64,8 +63,8 @@ types: $(STAMP)
 
 lock: $(STAMP)
 	@echo "== pinning requirements.lock (PyTorch apart, see above)"
-	@$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-		--unsafe-package torch --extra dev --extra postgres --extra ray --extra store --output-file requirements.lock pyproject.toml
+	@echo torch | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --excludes - \
+		--extra dev --extra postgres --extra ray --extra store --output-file requirements.lock pyproject.toml
 
 fuzz: $(STAMP)
 	@echo "== fuzzers, long"
@@ -77,8 +76,7 @@ audit:
 	@echo "== known vulnerabilities of the pinned dependencies"
 	@if $(PYTHON) -c 'import urllib.request; urllib.request.urlopen("https://api.osv.dev/v1/vulns/PYSEC-2021-1", timeout=10)' 2> /dev/null; then \
 		test -x $(VENV)-audit/bin/pip-audit || ($(PYTHON) -m venv $(VENV)-audit && $(VENV)-audit/bin/pip install -qq --disable-pip-version-check pip-audit); \
-		sed '/^# WARNING/,$$d' requirements.lock > $(VENV)-audit/pinned.txt; \
-		$(VENV)-audit/bin/pip-audit --vulnerability-service osv --disable-pip --require-hashes -r $(VENV)-audit/pinned.txt && \
+		$(VENV)-audit/bin/pip-audit --vulnerability-service osv --disable-pip --require-hashes -r requirements.lock && \
 		$(VENV)-audit/bin/pip-audit --vulnerability-service osv --disable-pip --no-deps -r requirements-torch.lock; \
 	else echo "NOT AUDITED: https://api.osv.dev cannot be reached from here"; fi
 
