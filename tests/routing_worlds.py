@@ -138,6 +138,16 @@ def noise_panel(seed: int, n_rows: int, n_symbols: int, shared: float, n_targets
     return panel_of(features, labels, seed=seed)
 
 
+def persistent_noise_panel(seed: int, n_rows: int, n_symbols: int, decay: float, shared: float = 0.0, horizon_bars: int = 10) -> Panel:
+    """Labels that persist beyond their horizon, as volatilities do (means of the next bars of AR(1) states), beside features that persist as long."""
+    rng = np.random.default_rng([seed, n_rows, 3])
+    features = autoregressive(rng, np.where(np.arange(12) % 2 == 0, decay, 0.0), n_symbols, n_rows, shared)
+    states = np.cumsum(autoregressive(rng, np.full(3, decay), n_symbols, n_rows + horizon_bars, shared), axis=2)
+    means = (states[..., horizon_bars:] - states[..., :-horizon_bars]) / horizon_bars
+    labels = [Label(f"level{code}_{horizon_bars}b", values, horizon_bars) for code, values in enumerate(means)]
+    return panel_of(features, labels, seed=seed)
+
+
 def binary_noise(seed: int, n_rows: int, n_symbols: int) -> Panel:
     """Noise features, and the sign of 12-bar overlapping noise."""
     rng = np.random.default_rng([seed, n_rows, 2])

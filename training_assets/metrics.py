@@ -13,6 +13,9 @@ from training_assets.contributions import Codes, Floats, contributions, grouped_
 from training_assets.uncertainty import ScoreTable, score_clustered_by_time, score_groups, score_over_time, with_rows
 
 METRIC_NAMES = {TaskType.REGRESSION: "rank_ic", TaskType.BINARY_CLASSIFICATION: "auc", TaskType.MULTICLASS_CLASSIFICATION: "auc_one_vs_rest"}
+# Of scores about centres known before the test window (`contributions.centred_contributions`): a level that moved away from the training window's and was
+# foreseen counts in them, so where labels persist they are above the rank correlation within the window.
+CENTRED_METRIC_NAMES = {task: f"centred_{name}" for task, name in METRIC_NAMES.items()}
 SCORE_NULLS = {TaskType.REGRESSION: 0.0, TaskType.BINARY_CLASSIFICATION: 0.5, TaskType.MULTICLASS_CLASSIFICATION: 0.5}
 
 

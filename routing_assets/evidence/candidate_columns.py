@@ -8,7 +8,7 @@ CANDIDATE_MEANINGS = {
     "symbol": "the instrument; null for the pooled side",
     "mode": "CROSS_SECTIONAL (pooled) or SYMBOL_SPECIFIC (the symbol's own)",
     "task_type": "REGRESSION, BINARY_CLASSIFICATION or MULTICLASS_CLASSIFICATION",
-    "metric_name": "the metric of every score of the row",
+    "metric_name": "the metric of every score of the row; `centred_`: about means of the training rows, so that a foreseen change of level counts",
     "horizon_minutes": "how far the label reaches",
     "score": "out of sample, on purged and embargoed folds",
     "score_null": "what chance scores",

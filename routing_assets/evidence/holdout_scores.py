@@ -17,7 +17,7 @@ from routing_assets.evidence.screening import TreeSides, predict_holdout
 from routing_assets.evidence.side_scores import contributions_where_known
 from routing_assets.evidence.sides import SidePredictions
 from training_assets.contributions import Contributions
-from training_assets.metrics import METRIC_NAMES, SCORE_NULLS
+from training_assets.metrics import CENTRED_METRIC_NAMES, SCORE_NULLS
 from training_assets.panel.panel import Panel, TargetInfo
 from training_assets.uncertainty import score_groups
 
@@ -90,7 +90,7 @@ def _scored(panel: Panel, info: TargetInfo, sides: SidePredictions, config: Conf
         influences.append(np.nan_to_num(parts.influence))
     return HoldoutScores(
         info=info,
-        metric=METRIC_NAMES[info.task_type],
+        metric=CENTRED_METRIC_NAMES[info.task_type],
         null=null,
         score=np.stack([table.score for table in tables]),
         ci_low=np.stack([table.ci_low for table in tables]),

@@ -13,7 +13,7 @@ from config.schema import Config
 from config.sections.base import TaskType
 from routing_assets.evidence.sides import SidePredictions
 from training_assets.contributions import Contributions, centred_contributions
-from training_assets.metrics import METRIC_NAMES, SCORE_NULLS, score_pooled
+from training_assets.metrics import CENTRED_METRIC_NAMES, SCORE_NULLS, score_pooled
 from training_assets.panel.panel import Panel, TargetInfo
 from training_assets.uncertainty import ScoreTable, combine_segments, one_sided_bound, score_clustered_by_time, score_groups, table_from_influence
 
@@ -69,13 +69,16 @@ def score_sides(panel: Panel, info: TargetInfo, sides: SidePredictions, config: 
         scoring.min_symbols_per_timestamp,
     )
     if metric != "rank_ic_by_time":
+        metric = CENTRED_METRIC_NAMES[info.task_type]
         # Ranks within a fold would centre on the fold's own means, where random walks score above chance (`centred_contributions`).
         cross = score_clustered_by_time(pooled, segments, panel.time_codes[sides.rows], info.horizon_bars, null, scoring.confidence, scoring.hac_horizons)
     pooled_table = table_of(pooled)
     difference = _paired_difference(local, pooled, segments, symbols, n_symbols, info.horizon_bars, config)
     local_mean = score_clustered_by_time(local, segments, panel.time_codes[sides.rows], info.horizon_bars, null, scoring.confidence, scoring.hac_horizons)
     upper = one_sided_bound(pooled_table, config.routing.harmful_confidence)
-    return SideScores(metric, METRIC_NAMES[info.task_type], null, cross, local_mean, table_of(local), pooled_table, upper, table_of(blended), difference)
+    return SideScores(
+        metric, CENTRED_METRIC_NAMES[info.task_type], null, cross, local_mean, table_of(local), pooled_table, upper, table_of(blended), difference
+    )
 
 
 def contributions_where_known(

@@ -70,7 +70,8 @@ def candidate_q_values(candidates: Candidates, config: Significance) -> FloatArr
     p_values = candidates.numbers("p_value")
     q_values = adjusted_p_values(p_values, groups, config.method)
     if config.family == "both" and config.method != "none":
-        nested = nested_q_values(p_values, q_values, candidates.numbers("whole_target_p_value"), groups, tainted, config.method)
+        local, within, mean = (np.where(candidates.local, values, np.nan) for values in (p_values, q_values, candidates.numbers("whole_target_p_value")))
+        nested = nested_q_values(local, within, mean, groups, tainted, config.method)
         q_values = np.where(candidates.local, nested, np.minimum(q_values / POOLED_SHARE, 1.0))
     stated = candidates.numbers("q_value")
     keep = candidates.corrected_by in (None, config.name)

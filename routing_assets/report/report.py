@@ -28,7 +28,7 @@ REPORT_COLUMNS = {
     "cs_state": "state of the pooled side as it was available to this symbol",
     "local_state": "state of the symbol's own side",
     "task_type": "task of the target",
-    "metric_name": "metric of every score in the row: rank_ic, auc or auc_one_vs_rest",
+    "metric_name": "metric of every score in the row: centred_rank_ic, centred_auc or centred_auc_one_vs_rest",
     "horizon_minutes": "how far the label reaches",
     "n_rows": "labelled rows of the holdout behind the scores; null where the target was not scored",
     "n_effective": "of them not overlapping",

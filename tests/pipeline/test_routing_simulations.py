@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from config.load import load_config
-from tests.routing_worlds import binary_noise, grid_panel, moving_panel, noise_panel, planted_panel, random_walk_panel, routed
+from tests.routing_worlds import binary_noise, grid_panel, moving_panel, noise_panel, persistent_noise_panel, planted_panel, random_walk_panel, routed
 
 FULL = os.environ.get("SWITCHYARD_SIMULATIONS") == "full"
 RIDGE = load_config(None, ["scoring.families=[Ridge]"])
@@ -44,6 +44,18 @@ def test_noise_leaves_at_most_5_percent_of_pairs_unblocked_and_at_most_10_percen
     assert pairs <= 0.05
     assert panels <= 0.10 + (0.0 if FULL else 0.10)  # the promise is 10%; a short run has 6 panels, of which one may fail
     assert local <= 0.08  # nominal 5%, and the excess of a Bartlett variance over 12-bar overlap
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.5], ids=["symbols_apart", "one_market"])
+@pytest.mark.parametrize("decay", [0.97, 0.99])
+def test_noise_that_persists_as_volatility_does_stays_blocked(decay: float, shared: float):
+    tables = [routed(persistent_noise_panel(seed, 2_000, 20, decay, shared), RIDGE) for seed in range(60 if FULL else 20)]
+    pairs, panels = np.mean([left_blocked(table) for table in tables]), np.mean([any_strong(table) for table in tables])
+    tail = np.mean([(table["p_value"] < 0.01).mean() for table in tables])
+    print(f"\npersistent noise, AR {decay}, shared {shared}: {pairs:.2%} leave BLOCKED, {panels:.0%} of panels have a STRONG pair, {tail:.1%} of p below .01")
+    assert pairs <= 0.05
+    assert panels <= 0.10 + (0.0 if FULL else 0.10)
+    assert tail <= 0.03
 
 
 def test_noise_labels_of_two_classes_stay_blocked_too():

@@ -131,6 +131,13 @@ def test_a_lone_pair_of_one_target_does_not_open_among_targets_of_noise():
     assert q_values.min() == pytest.approx(0.03 / 0.9 * 10)
 
 
+def test_a_pooled_side_lends_its_strength_to_no_pair_of_another_target():
+    pairs = [local("A", p_value=0.012 if place == 0 else 0.5, target=f"t{place}") for place in range(10)]
+    alone = candidate_q_values(candidates(*pairs), Significance(family="both"))
+    beside = candidate_q_values(candidates(*pairs, pooled(p_value=1e-9, target="t9")), Significance(family="both"))
+    np.testing.assert_allclose(beside[:10], alone)
+
+
 def test_the_mean_of_a_target_lowers_the_q_of_its_weak_pairs_and_without_it_nothing_does():
     weak = [0.01 * place for place in range(1, 21)]
     with_mean = candidates(*(local(f"S{place:02d}", p_value=p, whole_target_p_value=1e-6) for place, p in enumerate(weak)))
