@@ -52,6 +52,7 @@ from training_assets.model_store import ModelError, OosPredictions, model_folder
 from training_assets.outcomes import FamilyFailure, JobOutcome, TrainedModel, trained_model
 from training_assets.pooled_side import PooledSide, read_pooled_side
 from training_assets.samples import JobRows, Mask
+from training_assets.serving import BASE_FAMILY, POOLED_SYMBOLS
 from training_assets.windows import FitWindow, fit_window, oos_fold, optional_part, scored_part, strength_folds
 
 LOCAL_MODEL_METRIC = "local_alone."
@@ -61,8 +62,11 @@ STRENGTH_FOLDS = 5
 Answer = TypeVar("Answer")
 
 
-def train_blend(context: TrainingContext, job: TrainingJob, families: Sequence[str]) -> JobOutcome:
-    """Train the blends of one pair, one a family that has a pooled model of the target; a blend that fails stops no other."""
+def train_blend(context: TrainingContext, job: TrainingJob, families: Sequence[str], pooled: TrainingJob | None) -> JobOutcome:
+    """Train the blends of one pair, one a family that has a pooled model of the target; a blend that fails stops no other.
+
+    `pooled` : the plan's cross-sectional job of the target, None where it has none and every blend fails.
+    """
     models: list[TrainedModel] = []
     failures: list[FamilyFailure] = []
     with measured() as watch:
@@ -74,14 +78,14 @@ def train_blend(context: TrainingContext, job: TrainingJob, families: Sequence[s
             )
         for name in families:
             try:
-                models.append(_train_one(context, prepared, name))
+                models.append(_train_one(context, prepared, name, pooled))
             except (FitError, ModelError) as error:
                 failures.append(prepared.failure(blend_folder_name(name), str(error)))
     cached = bool(models) and not failures and all(model.cached for model in models)
     return JobOutcome(job.job_id, tuple(models), tuple(failures), cached, watch.seconds)
 
 
-def _train_one(context: TrainingContext, prepared: PreparedJob, name: str) -> TrainedModel:
+def _train_one(context: TrainingContext, prepared: PreparedJob, name: str, pooled: TrainingJob | None) -> TrainedModel:
     base = context.families.get(name)
     if base is None:
         raise FitError(f"no family is called {name}; the registry has {', '.join(context.families)}")
@@ -89,7 +93,7 @@ def _train_one(context: TrainingContext, prepared: PreparedJob, name: str) -> Tr
     if (refused := refusal(local, prepared)) is not None:
         raise FitError(refused)
     prepared = inputs_of(context, prepared, local)
-    side = read_pooled_side(context, prepared, base)
+    side = read_pooled_side(context, prepared, base, pooled)
     key = job_key(context, prepared, local, {"blend": [side.card.content_key, base.name, local.name]})
     found = cached_model(context, prepared.job, blend_folder_name(name), key)
     return found if found is not None else _fit_and_save(context, prepared, local, side, key)
@@ -114,10 +118,11 @@ def _fit_and_save(context: TrainingContext, prepared: PreparedJob, local: Family
         seconds=watch.seconds,
         details={
             "fit": model.fit_details,
-            "base_family": model.base_family,
+            BASE_FAMILY: model.base_family,
             "local_family": model.local_family,
             "strength": model.strength,
             "pooled_model_id": side.card.model_id,
+            POOLED_SYMBOLS: list(side.card.symbols or ()),
         },
     )
     versions = {**side.card.library_versions, **card.library_versions}

@@ -105,7 +105,7 @@ def _train(
         store.pull_models(sorted({encode_name(job.target) for job in work.jobs}))
     workers, plan_id = inputs.config.resources.workers or os.cpu_count() or 1, inputs.plan.metadata["plan_id"]
     places = (work.jobs, settings.output / PANEL_PATH, inputs.config, settings.output)
-    outcomes = train_blends(*places, plan_id, workers) if blends else train_jobs(*places, stage, plan_id, workers, device)
+    outcomes = train_blends(*places, plan_id, workers, plan_jobs=inputs.plan.jobs) if blends else train_jobs(*places, stage, plan_id, workers, device)
     keys_by_job, started, told_at = work.keys_by_job, time.monotonic(), -PROGRESS_SECONDS
     for done, outcome in enumerate(outcomes, start=1):
         key, elapsed = keys_by_job[outcome.job_id], time.monotonic() - started

@@ -12,12 +12,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from config.sections.base import TaskType
-from training_assets.contracts import ModelCard
+from training_assets.contracts import ModelCard, TrainingJob
 from training_assets.families.base import Family, FittedModel
 from training_assets.fitting import PreparedJob, TrainingContext
 from training_assets.local_prior import LOCAL_PRIOR_ROWS
 from training_assets.model_store import ModelError, model_folder, probability_columns, read_oos, verified_card
 from training_assets.samples import Mask
+from training_assets.serving import mismatch
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,20 @@ class PooledSide:
         return np.asarray(np.isfinite(self.predictions.reshape(self.predictions.shape[0], -1)).all(axis=1))
 
 
-def read_pooled_side(context: TrainingContext, prepared: PreparedJob, family: Family) -> PooledSide:
-    """Read the pooled model of a target and family, checked whole and made for these data and this symbol."""
+def read_pooled_side(context: TrainingContext, prepared: PreparedJob, family: Family, pooled: TrainingJob | None) -> PooledSide:
+    """Read the pooled model of a target and family, checked whole and made for these data and by the plan's own pooled job.
+
+    `pooled` : the plan's cross-sectional job of the target, None where it has none. Raises ModelError that says what to train or plan first.
+    """
     job = prepared.job
+    if pooled is None or job.symbol not in (pooled.symbols or ()):
+        raise ModelError(f"{prepared.where}: the plan pools no {job.symbol} for {job.target}, and a blend stands on a pooled model; make the plan again")
     folder = model_folder(context.models_root, job.target, None, family.name)
     card = verified_card(folder)
     if card.data_hash != context.panel.data_hash:
         raise ModelError(f"{folder}: made from data {card.data_hash}, these are {context.panel.data_hash}; train the pooled model on these data first")
-    if job.symbol not in (card.symbols or ()):
-        raise ModelError(f"{folder}: does not pool {job.symbol}; make the plan again, or train the pooled model from this plan first")
+    if (left_over := mismatch(card, pooled, None)) is not None:
+        raise ModelError(f"{folder}: a model of another plan: {left_over}; train the pooled model from this plan first")
     return PooledSide(family.load(folder), card, _pooled_predictions(context, prepared, folder))
 
 

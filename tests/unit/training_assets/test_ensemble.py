@@ -11,12 +11,13 @@ import pytest
 from config.schema import Config
 from config.sections.base import TaskType
 from tests.panels import BINARY_TARGET, CLASS_TARGET, REGRESSION_TARGET, Planted, make_panel, pooled_job, symbol_job
-from training_assets.contracts import Route, Stage
+from training_assets.contracts import Route, Stage, TrainingJob
 from training_assets.ensemble import blended, choose_strength
 from training_assets.model_store import OOS_FILE, load_model, read_card
 from training_assets.outcomes import JobOutcome
 from training_assets.panel.panel import Panel
 from training_assets.samples import gather_rows
+from training_assets.serving import serves
 from training_assets.trainer import train_blends, train_jobs
 
 MIXED = Planted(pooled=1.0, local=0.6, noise=3.0)
@@ -95,7 +96,7 @@ def test_a_pair_with_nets_only_gets_a_blend_of_the_pooled_net_and_a_ridge_on_wha
     # With the symbol's own net there, the blend is held against that too.
     trained = list(train_jobs([pooled, pair] if n_metrics == 3 else [pooled], tmp_path / "panel", config, tmp_path, Stage.GPU))
     assert not [failure for outcome in trained for failure in outcome.failures]
-    (outcome,) = train_blends([pair], tmp_path / "panel", config, tmp_path)
+    (outcome,) = train_blends([pooled, pair], tmp_path / "panel", config, tmp_path)
     assert outcome.failures == ()
     (model,) = outcome.models
     card, loaded = read_card(Path(model.path)), load_model(model.path)
@@ -160,7 +161,8 @@ def test_a_blend_without_its_pooled_model_fails_and_says_what_to_train(panel: Pa
     (tmp_path / "panel").mkdir()
     panel.write(tmp_path / "panel")
     job = symbol_job(panel, "S000", REGRESSION_TARGET, ("Ridge",), Route.BOTH)
-    (outcome,) = train_blends([job], tmp_path / "panel", Config(), tmp_path)
+    pooled = pooled_job(panel, REGRESSION_TARGET, ("Ridge",), for_blends=True)
+    (outcome,) = train_blends([pooled, job], tmp_path / "panel", Config(), tmp_path)
     assert outcome.models == ()
     assert [failure.family for failure in outcome.failures] == ["Blend-Ridge"]
     assert "no model here" in outcome.failures[0].error
@@ -169,7 +171,33 @@ def test_a_blend_without_its_pooled_model_fails_and_says_what_to_train(panel: Pa
 def test_a_blend_is_trained_once_and_again_when_its_pooled_model_changes(panel: Panel, tmp_path: Path) -> None:
     assert [outcome.cached for outcome in train_both(panel, REGRESSION_TARGET, tmp_path)] == [False]
     job = symbol_job(panel, "S000", REGRESSION_TARGET, ("Ridge",), Route.BOTH)
-    assert [outcome.cached for outcome in train_blends([job], tmp_path / "panel", Config(), tmp_path)] == [True]
+    whole = pooled_job(panel, REGRESSION_TARGET, ("Ridge",), for_blends=True)
+    assert [outcome.cached for outcome in train_blends([whole, job], tmp_path / "panel", Config(), tmp_path)] == [True]
     fewer = pooled_job(panel, REGRESSION_TARGET, ("Ridge",), ("S000", "S001"), for_blends=True)
     list(train_jobs([fewer], tmp_path / "panel", Config(), tmp_path, Stage.CPU))
-    assert [outcome.cached for outcome in train_blends([job], tmp_path / "panel", Config(), tmp_path)] == [False]
+    assert [outcome.cached for outcome in train_blends([fewer, job], tmp_path / "panel", Config(), tmp_path)] == [False]
+
+
+def test_a_blend_stands_on_the_pooled_model_of_the_plan_and_on_none_that_an_earlier_plan_left(panel: Panel, tmp_path: Path) -> None:
+    train_both(panel, REGRESSION_TARGET, tmp_path)
+    whole = pooled_job(panel, REGRESSION_TARGET, ("Ridge",), for_blends=True)
+    pair = symbol_job(panel, "S000", REGRESSION_TARGET, ("Ridge",), Route.BOTH)
+    without = replace(pair, features=("f0", "f1"))
+
+    def error(pooled: TrainingJob | None) -> str:
+        (outcome,) = train_blends([without], tmp_path / "panel", Config(), tmp_path, plan_jobs=[pooled, without] if pooled else [without])
+        assert outcome.models == ()
+        return outcome.failures[0].error
+
+    assert "it reads f2, f3 beyond the plan; train the pooled model from this plan first" in error(replace(whole, features=("f0", "f1")))
+    assert "it pools S001, S002, S003 beyond the plan" in error(replace(whole, symbols=("S000",)))
+    assert "the plan trains LightGBM, not Ridge" in error(replace(whole, stage_families={Stage.CPU: ("LightGBM",)}))
+    assert "the plan pools no S000 for value_3b" in error(replace(whole, symbols=("S001",)))
+    assert "the plan pools no S000 for value_3b" in error(None)
+    (outcome,) = train_blends([without], tmp_path / "panel", Config(), tmp_path, plan_jobs=[whole, without])
+    assert outcome.failures == ()
+    card = read_card(Path(outcome.models[0].path))
+    assert card.features == ("f0", "f1", "f2", "f3")
+    assert serves(card, without, whole)
+    for other in (replace(whole, features=("f0", "f1")), replace(whole, symbols=("S000", "S001")), None):
+        assert not serves(card, without, other)
