@@ -32,6 +32,7 @@ def make_panel(
     planted: Planted | None = None,
     horizon_bars: int = 3,
     late_starts: dict[int, int] | None = None,
+    early_ends: dict[int, int] | None = None,
     holdout_fraction: float = 0.15,
     seed: int = 0,
 ) -> Panel:
@@ -40,14 +41,13 @@ def make_panel(
     Parameters
     ----------
     late_starts : first bar of some symbols, by symbol number; the others start at 0.
+    early_ends : as many bars of the calendar some symbols have at most; the others have all.
     """
     strength = planted or Planted()
     generator = np.random.default_rng(seed)
     pooled_weights = generator.normal(size=n_features) * strength.pooled
-    blocks = [
-        _symbol_block(generator, np.arange((late_starts or {}).get(number, 0), n_bars), n_features, pooled_weights, strength, horizon_bars)
-        for number in range(n_symbols)
-    ]
+    spans = [np.arange((late_starts or {}).get(number, 0), (early_ends or {}).get(number, n_bars)) for number in range(n_symbols)]
+    blocks = [_symbol_block(generator, span, n_features, pooled_weights, strength, horizon_bars) for span in spans]
     times, features, values, ends = (np.concatenate([block[part] for block in blocks], axis=-1) for part in range(4))
     known = np.isfinite(values)
     up = np.where(known, values > 0, np.nan)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from config.sections.base import TaskType
 from resources.process_limits import measured
 from training_assets.blend_bases import local_part_of
-from training_assets.contracts import Interval, Route, TrainingJob
+from training_assets.contracts import Interval, ModelCard, Route, TrainingJob
 from training_assets.ensemble import (
     BLEND,
     BlendModel,
@@ -50,9 +50,11 @@ from training_assets.guarded import guarded
 from training_assets.local_prior import LOCAL_PRIOR_ROWS, OF_FINAL_FIT, OF_SCORED_FIT
 from training_assets.model_store import ModelError, OosPredictions, model_folder, verified_card, write_model
 from training_assets.outcomes import FamilyFailure, JobOutcome, TrainedModel, trained_model
-from training_assets.pooled_side import PooledSide, read_pooled_side
-from training_assets.samples import JobRows, Mask
-from training_assets.windows import FitWindow, fit_window, oos_fold, optional_part, scored_part, strength_folds
+from training_assets.pooled_side import PooledSide, oos_on_rows, read_pooled_side
+from training_assets.samples import Mask
+from training_assets.serving import BASE_FAMILY, POOLED_SYMBOLS, serves
+from training_assets.splits import Fold
+from training_assets.windows import FitWindow, blend_fold, fit_window, longest_lookback, oos_fold, optional_part, purge_codes, scored_part, strength_folds
 
 LOCAL_MODEL_METRIC = "local_alone."
 POOLED_PART_METRIC = "pooled_part."
@@ -61,8 +63,11 @@ STRENGTH_FOLDS = 5
 Answer = TypeVar("Answer")
 
 
-def train_blend(context: TrainingContext, job: TrainingJob, families: Sequence[str]) -> JobOutcome:
-    """Train the blends of one pair, one a family that has a pooled model of the target; a blend that fails stops no other."""
+def train_blend(context: TrainingContext, job: TrainingJob, families: Sequence[str], pooled: TrainingJob | None) -> JobOutcome:
+    """Train the blends of one pair, one a family that has a pooled model of the target; a blend that fails stops no other.
+
+    `pooled` : the plan's cross-sectional job of the target, None where it has none and every blend fails.
+    """
     models: list[TrainedModel] = []
     failures: list[FamilyFailure] = []
     with measured() as watch:
@@ -74,14 +79,14 @@ def train_blend(context: TrainingContext, job: TrainingJob, families: Sequence[s
             )
         for name in families:
             try:
-                models.append(_train_one(context, prepared, name))
+                models.append(_train_one(context, prepared, name, pooled))
             except (FitError, ModelError) as error:
                 failures.append(prepared.failure(blend_folder_name(name), str(error)))
     cached = bool(models) and not failures and all(model.cached for model in models)
     return JobOutcome(job.job_id, tuple(models), tuple(failures), cached, watch.seconds)
 
 
-def _train_one(context: TrainingContext, prepared: PreparedJob, name: str) -> TrainedModel:
+def _train_one(context: TrainingContext, prepared: PreparedJob, name: str, pooled: TrainingJob | None) -> TrainedModel:
     base = context.families.get(name)
     if base is None:
         raise FitError(f"no family is called {name}; the registry has {', '.join(context.families)}")
@@ -89,17 +94,30 @@ def _train_one(context: TrainingContext, prepared: PreparedJob, name: str) -> Tr
     if (refused := refusal(local, prepared)) is not None:
         raise FitError(refused)
     prepared = inputs_of(context, prepared, local)
-    side = read_pooled_side(context, prepared, base)
-    key = job_key(context, prepared, local, {"blend": [side.card.content_key, base.name, local.name]})
+    side, alone = read_pooled_side(context, prepared, base, pooled), _local_alone(context, prepared.job, base)
+    lookback = longest_lookback(context.panel, (*prepared.features, *side.card.features))
+    parts = [side.card.content_key, base.name, local.name, None if alone is None else alone.content_key]
+    key = job_key(context, prepared, local, {"blend": parts, "lookback_bars": lookback})
     found = cached_model(context, prepared.job, blend_folder_name(name), key)
-    return found if found is not None else _fit_and_save(context, prepared, local, side, key)
+    return found if found is not None else _fit_and_save(context, prepared, local, side, alone, lookback, key)
 
 
-def _fit_and_save(context: TrainingContext, prepared: PreparedJob, local: Family, side: PooledSide, key: str) -> TrainedModel:
+def _local_alone(context: TrainingContext, job: TrainingJob, base: Family) -> ModelCard | None:
+    """The card of the symbol's own model of the pooled family, if the plan's own is there and made from these data."""
+    try:
+        card = verified_card(model_folder(context.models_root, job.target, job.symbol, base.name))
+    except ModelError:
+        return None
+    return card if card.data_hash == context.panel.data_hash and serves(card, job, None) else None
+
+
+def _fit_and_save(
+    context: TrainingContext, prepared: PreparedJob, local: Family, side: PooledSide, alone: ModelCard | None, lookback: int, key: str
+) -> TrainedModel:
     with measured() as watch:
-        known = _where_pooled_is_known(prepared, side)
-        scored = _BlendFits(context, prepared.rows, known, local, side, side.prior_rows(OF_SCORED_FIT)).scored()
-        model, fitted = _BlendFits(context, prepared.rows, known, local, side, side.prior_rows(OF_FINAL_FIT)).final(scored.choice)
+        scored = _scored(context, prepared, local, side, lookback)
+        known = _labelled_where(prepared, side.known)
+        model, fitted = _BlendFits(context, known, local, side, side.prior_rows(OF_FINAL_FIT), lookback).final(scored.choice)
     folder_name = blend_folder_name(side.card.family)
     card = make_card(
         context,
@@ -110,14 +128,15 @@ def _fit_and_save(context: TrainingContext, prepared: PreparedJob, local: Family
         key=key,
         features=model.features,
         fitted=fitted,
-        metrics=_metrics(context, prepared, side.card.family, scored),
+        metrics=_metrics(context, prepared, alone, scored),
         seconds=watch.seconds,
         details={
             "fit": model.fit_details,
-            "base_family": model.base_family,
+            BASE_FAMILY: model.base_family,
             "local_family": model.local_family,
             "strength": model.strength,
             "pooled_model_id": side.card.model_id,
+            POOLED_SYMBOLS: list(side.card.symbols or ()),
         },
     )
     versions = {**side.card.library_versions, **card.library_versions}
@@ -127,9 +146,9 @@ def _fit_and_save(context: TrainingContext, prepared: PreparedJob, local: Family
     return trained_model(write_model(folder, model, card, oos), str(folder), cached=False)
 
 
-def _where_pooled_is_known(prepared: PreparedJob, side: PooledSide) -> PreparedJob:
-    """The job with labels only where the pooled model has an out-of-sample prediction."""
-    ends = np.where(side.known, prepared.rows.label_end_codes, np.int32(-1))
+def _labelled_where(prepared: PreparedJob, mask: Mask) -> PreparedJob:
+    """The job with labels only on some of its rows."""
+    ends = np.where(mask, prepared.rows.label_end_codes, np.int32(-1))
     return replace(prepared, rows=replace(prepared.rows, label_end_codes=ends))
 
 
@@ -143,28 +162,50 @@ class _Scored:
     pooled: NDArray[np.float32]
 
 
+def _scored(context: TrainingContext, prepared: PreparedJob, local: Family, side: PooledSide, lookback: int) -> _Scored:
+    """The fit that is scored, on rows where the pooled model knows nothing that the score may not know.
+
+    A row before the out-of-sample part takes part where the fit that predicted it knows no label of that part, a row of it where that fit knows none
+    later than the row itself. What all symbols say of local parts is left out where it comes from labels of the part. Raises FitError where too few
+    rows are left.
+    """
+    config, rows, where = context.config, prepared.rows, f"{prepared.where} {blend_folder_name(side.card.family)}"
+    own = oos_fold(rows, context.panel.holdout_start_code, config.training.oos_fraction, prepared.info.horizon_bars, config.splits, where)
+    fold = blend_fold(own, side.scored_from, rows)
+    honest = side.known & (side.known_until <= np.maximum(rows.time_codes, fold.test_start))
+    prior = side.prior_rows(OF_SCORED_FIT) if side.scored_from <= fold.test_start else None
+    try:
+        return _BlendFits(context, _labelled_where(prepared, honest), local, side, prior, lookback).scored(fold)
+    except FitError as error:
+        n_left_out = int((side.known & rows.usable & ~honest).sum())
+        if n_left_out == 0:
+            raise
+        raise FitError(
+            f"{error}; {n_left_out} rows are left out of the score, since what is known of them out of sample comes from a pooled fit on later labels: "
+            "the symbol ends before the others"
+        ) from None
+
+
 @dataclass(frozen=True)
 class _BlendFits:
     """The fits of one blend: on the strength's folds, for the score, and for keeps.
 
-    `all_rows` : the job's rows with all their labels, which fix the out-of-sample part, so that it is that of the pair's plain models too.
-    `prepared` : the job with labels only where the pooled model has an out-of-sample prediction.
+    `prepared` : the job with labels only where the pooled model has an out-of-sample prediction that these fits may know.
     `family` : that of the local part. `prior_rows` : the panel's prior on local parts, from rows that these fits may know.
+    `lookback_bars` : of the features of both parts.
     """
 
     context: TrainingContext
-    all_rows: JobRows
     prepared: PreparedJob
     family: Family
     side: PooledSide
     prior_rows: float | None
+    lookback_bars: int
 
-    def scored(self) -> _Scored:
+    def scored(self, fold: Fold) -> _Scored:
         """Strength from folds before the out-of-sample part, then a fit on all before it, and its predictions there."""
-        config, horizon = self.context.config, self.prepared.info.horizon_bars
-        fold = oos_fold(self.all_rows, self.context.panel.holdout_start_code, config.training.oos_fraction, horizon, config.splits, self._where)
+        window, rows = scored_part(self.prepared.rows, fold, self.context.config.splits, self._where)
         choice = self._choose(fold.test_start)
-        window, rows = scored_part(self.prepared.rows, fold, config.splits, self._where)
         local = self._predict(self._fit(window), rows)
         pooled = self.side.predictions[rows]
         return _Scored(choice, rows, blended(pooled, local, choice.strength, self._task_type), pooled)
@@ -173,7 +214,8 @@ class _BlendFits:
         """The blend fitted on every row before the holdout, its strength chosen on folds over all of them, and the rows it saw."""
         choice = self._choose(self.context.panel.holdout_start_code)
         rows = self.prepared.rows
-        window = fit_window(rows, rows.usable, self.context.config.splits, self._where)
+        purge = purge_codes(self.prepared.info.horizon_bars, self.context.config.splits)
+        window = fit_window(rows, rows.usable, purge, self.context.config.splits, self._where)
         local = self._fit(window)
         details = {
             "losses_by_strength": {f"{strength:g}": loss for strength, loss in choice.losses.items()},
@@ -231,7 +273,7 @@ class _BlendFits:
             return choose_strength((), config.scoring.shrinkage_grid, self._task_type, self._default_strength)
         start = int(rows.time_codes[usable].min())
         horizon = self.prepared.info.horizon_bars
-        folds = strength_folds(self.context.panel, start, stop_code, STRENGTH_FOLDS, horizon, config.splits)
+        folds = strength_folds(start, stop_code, STRENGTH_FOLDS, horizon, self.lookback_bars, config.splits)
         parts = [part for fold in folds if (part := optional_part(rows, fold, config.splits, self._where)) is not None]
         tested = []
         for window, fold_rows in parts:
@@ -241,14 +283,15 @@ class _BlendFits:
         return choose_strength(tested, config.scoring.shrinkage_grid, self._task_type, self._default_strength)
 
 
-def _metrics(context: TrainingContext, prepared: PreparedJob, base_family: str, scored: _Scored) -> tuple[Interval, ...]:
-    """Scores of the blend, of its pooled part, and of the symbol's own model of the pooled family where there is one, on the same rows."""
+def _metrics(context: TrainingContext, prepared: PreparedJob, alone: ModelCard | None, scored: _Scored) -> tuple[Interval, ...]:
+    """Scores of the blend, of its pooled part, and of the symbol's own model of the pooled family where it predicts these rows, on the same rows."""
     blend = interval_of(context, prepared, scored.rows, scored.blend)
     pooled = interval_of(context, prepared, scored.rows, scored.pooled)
     metrics = (blend, replace(pooled, metric=POOLED_PART_METRIC + pooled.metric))
-    local_folder = model_folder(context.models_root, prepared.job.target, prepared.job.symbol, base_family)
-    try:
-        local = verified_card(local_folder).oos_metrics[-1]
-    except ModelError:
+    if alone is None:
         return metrics
+    predictions, folds = oos_on_rows(context, prepared, model_folder(context.models_root, alone.target, alone.symbol, alone.family))
+    if (folds[scored.rows] < 0).any():
+        return metrics
+    local = interval_of(context, prepared, scored.rows, predictions[scored.rows])
     return (*metrics, replace(local, metric=LOCAL_MODEL_METRIC + local.metric))

@@ -37,6 +37,11 @@ def blend_folder_name(base_family: str) -> str:
     return f"{BLEND}-{base_family}"
 
 
+def blend_features(local: tuple[str, ...], pooled: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns that a blend reads, in order: those of its local part, then what its pooled part reads beyond them."""
+    return tuple(dict.fromkeys((*local, *pooled)))
+
+
 def adds_to_offset(family: Family, task_type: TaskType) -> bool:
     """Whether the local part is fitted on top of the pooled raw score."""
     return family.takes_offset and task_type is not TaskType.MULTICLASS_CLASSIFICATION
@@ -132,7 +137,7 @@ class BlendModel:
     @property
     def features(self) -> tuple[str, ...]:
         """Columns that a sample must carry, in order."""
-        return tuple(dict.fromkeys((*self.local_features, *self.pooled_features)))
+        return blend_features(self.local_features, self.pooled_features)
 
     def predict(self, sample: Sample) -> NDArray[np.float32]:
         """As the protocol of a fitted model says."""

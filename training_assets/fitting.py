@@ -23,6 +23,7 @@ from training_assets.outcomes import FamilyFailure, TrainedModel, trained_model
 from training_assets.panel.panel import Panel, TargetInfo
 from training_assets.related_labels import RelatedLabels, gather_related
 from training_assets.samples import JobRows, Mask, gather_rows
+from training_assets.serving import features_read
 from training_assets.windows import FitWindow, purge_codes
 
 EXPERIMENTAL_MARK = "experimental:"
@@ -90,9 +91,10 @@ def inputs_of(context: TrainingContext, prepared: PreparedJob, family: Family) -
     Raises FitError where the panel lacks what the job names.
     """
     job = prepared.job
-    added = tuple(name for name in job.state_features if name not in job.features) if family.reads_state else ()
+    plain, with_state = features_read(job)
+    features = with_state if family.reads_state else plain
     related = job.related_targets if family.takes_auxiliary else ()
-    return _prepared(context, job, job.features + added, related) if added or related else prepared
+    return _prepared(context, job, features, related) if features != plain or related else prepared
 
 
 def _prepared(context: TrainingContext, job: TrainingJob, features: tuple[str, ...], related: tuple[str, ...]) -> PreparedJob:

@@ -34,10 +34,10 @@ from training_assets.fitting import (
 )
 from training_assets.guarded import guarded, guarded_fits
 from training_assets.local_prior import LOCAL_PRIOR_ROWS, OF_FINAL_FIT, OF_SCORED_FIT, local_prior_rows
-from training_assets.model_store import OosPredictions, model_folder, write_model
+from training_assets.model_store import KNOWN_UNTIL_DETAIL, OosPredictions, model_folder, write_model
 from training_assets.outcomes import FamilyFailure, JobOutcome, TrainedModel, trained_model
 from training_assets.samples import Mask
-from training_assets.windows import FitWindow, JobCuts, cross_fit_folds, job_cuts, optional_part
+from training_assets.windows import FitWindow, JobCuts, cross_fit_folds, job_cuts, longest_lookback, optional_part
 
 
 @dataclass(frozen=True)
@@ -169,11 +169,12 @@ def _cut(context: TrainingContext, family: Family, progress: _Progress, prepared
     cuts, columns, parts = shared.cuts, shared.scored_columns, [shared.cuts.scored]
     bases = blend_bases(context.families, config.training.blend_families, progress.job.model_families)
     crossed = prepared.pooled and bool(progress.job.metadata.get(NEEDS_CROSS_FIT)) and family.name in bases
-    if crossed:
-        blocks = cross_fit_folds(context.panel, cuts.fold, config.training.blend_folds, config.splits)
+    lookback = longest_lookback(context.panel, prepared.features) if crossed else None
+    if lookback is not None:
+        blocks = cross_fit_folds(cuts.fold, config.training.blend_folds, lookback, config.splits)
         parts = [*(part for block in blocks if (part := optional_part(rows, block, config.splits, where)) is not None), *parts]
         columns = oos_columns_of(context, prepared, [mask for _, mask in parts])
-    key = job_key(context, prepared, family, {"crossed": crossed})
+    key = job_key(context, prepared, family, {"crossed": crossed, "lookback_bars": lookback})
     return _ModelWork(progress, prepared, key, parts, cuts.final, crossed, columns)
 
 
@@ -220,6 +221,8 @@ def _save(context: TrainingContext, family: Family, work: _ModelWork, model: Fit
     details: dict[str, Any] = {"fit": model.fit_details, **({"out_of_sample": work.told} if work.told else {})}
     if work.peak_bytes is not None:
         details["device_peak_bytes"] = work.peak_bytes
+    if work.crossed:
+        details[KNOWN_UNTIL_DETAIL] = [window.fold.known_until for window, _ in work.parts if window.fold is not None]
     if work.crossed and local_part_of(family).residual_settings is not None:
         details[LOCAL_PRIOR_ROWS] = _local_priors(work)
     card = make_card(

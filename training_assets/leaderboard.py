@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from resources.files import encode_name
 from training_assets.contracts import ModelCard, TrainingPlan
-from training_assets.model_store import CARD_FILE, read_card
+from training_assets.ensemble import blend_folder_name
+from training_assets.model_store import CARD_FILE, model_folder, read_card
+from training_assets.serving import pooled_jobs, serves
 
 LEADERBOARD_COLUMNS = (
     "target",
@@ -31,19 +32,19 @@ LEADERBOARD_COLUMNS = (
 
 
 def read_cards(models_root: Path, plan: TrainingPlan) -> tuple[ModelCard, ...]:
-    """Cards of the models that lie where a job of the plan puts its models, in the plan's order, families by name.
+    """Cards of the models that the plan's jobs trained, in the plan's order, families by name; what earlier plans left there is not among them.
 
     Raises
     ------
     training_assets.model_store.ModelError
         A card that cannot be read.
     """
-    cards = []
+    cards, pooled = [], pooled_jobs(plan.jobs)
     for job in plan.jobs:
-        place = "cross_sectional" if job.symbol is None else f"symbol={encode_name(job.symbol)}"
-        folder = models_root / encode_name(job.target) / place
-        found = [read_card(path.parent) for path in sorted(folder.glob(f"*/{CARD_FILE}"))]
-        cards += [card for card in found if card.job_id == job.job_id]
+        names = sorted({*job.model_families, *(blend_folder_name(family) for family in job.model_families)})
+        folders = [model_folder(models_root, job.target, job.symbol, name) for name in names]
+        found = [read_card(folder) for folder in folders if (folder / CARD_FILE).exists()]
+        cards += [card for card in found if serves(card, job, pooled.get(job.target))]
     return tuple(cards)
 
 

@@ -105,7 +105,7 @@ def _train(
         store.pull_models(sorted({encode_name(job.target) for job in work.jobs}))
     workers, plan_id = inputs.config.resources.workers or os.cpu_count() or 1, inputs.plan.metadata["plan_id"]
     places = (work.jobs, settings.output / PANEL_PATH, inputs.config, settings.output)
-    outcomes = train_blends(*places, plan_id, workers) if blends else train_jobs(*places, stage, plan_id, workers, device)
+    outcomes = train_blends(*places, plan_id, workers, plan_jobs=inputs.plan.jobs) if blends else train_jobs(*places, stage, plan_id, workers, device)
     keys_by_job, started, told_at = work.keys_by_job, time.monotonic(), -PROGRESS_SECONDS
     for done, outcome in enumerate(outcomes, start=1):
         key, elapsed = keys_by_job[outcome.job_id], time.monotonic() - started
@@ -176,14 +176,13 @@ def model_spec(
 
 
 def make_model_asset(
-    name: str, slices: dg.AssetSpec, stage: Stage, resources: ResourcesConfig, description: str, deps: tuple[str, ...] = (), blends: bool = False
+    name: str, slices: dg.AssetSpec, stage: Stage, resources: ResourcesConfig, description: str, deps: tuple[dg.AssetDep, ...] = (), blends: bool = False
 ) -> dg.AssetsDefinition:
     """One chunk asset: a run trains a range of partitions in a process pool and records each by itself."""
     on_gpu = stage is Stage.GPU
-    mapped = [dg.AssetDep(dep, partition_mapping=dg.AllPartitionMapping()) for dep in deps]
     decorate: Callable[..., Any] = dg.multi_asset(
         name=name,
-        specs=[model_spec(name, slices, mapped, description, {"pytorch"} if on_gpu else {"lightgbm", "xgboost"}, fresh_for(resources.models_fresh_days))],
+        specs=[model_spec(name, slices, list(deps), description, {"pytorch"} if on_gpu else {"lightgbm", "xgboost"}, fresh_for(resources.models_fresh_days))],
         partitions_def=slices.partitions_def,
         backfill_policy=dg.BackfillPolicy.multi_run(resources.models_per_run),
         pool="gpu" if on_gpu else None,
@@ -222,7 +221,10 @@ def make_model_assets(resources: ResourcesConfig) -> tuple[dg.AssetsDefinition, 
             Stage.CPU,
             resources,
             "Pairs routed BOTH: a local model of what the pooled one leaves, its strength chosen on purged folds, zero included.",
-            ("cross_sectional_models", "cross_sectional_sequence_models"),
+            (
+                *(dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping()) for name in ("cross_sectional_models", "cross_sectional_sequence_models")),
+                dg.AssetDep("symbol_models"),  # the pair's own, which its blend is held against; others' are nothing to it
+            ),
             blends=True,
         ),
         make_model_asset(

@@ -34,6 +34,8 @@ from training_assets.samples import gather_rows
 CARD_FILE = "model_card.json"
 OOS_FILE = "oos_predictions.parquet"
 FILES_DETAIL = "files"
+KNOWN_UNTIL_DETAIL = "oos_known_until_codes"
+"""Detail of a cross-fitted model: by number of the out-of-sample part, the last time code at whose close its fit may know a label."""
 PREDICTION_COLUMNS = ("timestamp", "symbol", "target", "prediction", "route", "model_id")
 
 

@@ -69,6 +69,7 @@ class JobRows:
             weight=self.weight[positions],
             time_codes=self.time_codes[positions],
             symbol_codes=self.symbol_codes[positions],
+            label_end_codes=self.label_end_codes[positions],
             feature_names=self.feature_names,
             history=self.x,
             history_rows=positions,

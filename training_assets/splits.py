@@ -47,6 +47,11 @@ class Fold:
     gap_codes: int = 0
     label_stop: int = NO_LIMIT
 
+    @property
+    def known_until(self) -> int:
+        """Last time code at whose close a label may be known to a fit beside the block."""
+        return self.test_start if self.train_after_from is None else self.label_stop - 1
+
     def train_mask(self, time_codes: Codes, label_end_codes: Codes, lookback_start_codes: Codes | None = None) -> Mask:
         """Rows that may train: labelled, and with label, look-back and embargo clear of every test label of the block.
 
@@ -140,7 +145,7 @@ def usable_folds(
     return tuple(held for held in rows if held.test.any() and int(np.count_nonzero(held.train)) >= min_train_rows)
 
 
-def inner_split(time_codes: Codes, label_end_codes: Codes, train_mask: Mask, fraction: float) -> tuple[Mask, Mask]:
+def inner_split(time_codes: Codes, label_end_codes: Codes, train_mask: Mask, fraction: float, purge_codes: int = 0) -> tuple[Mask, Mask]:
     """Cut the last `fraction` of a training window's timestamps off, purged, for early stopping and the choice of strengths.
 
     Parameters
@@ -148,15 +153,17 @@ def inner_split(time_codes: Codes, label_end_codes: Codes, train_mask: Mask, fra
     time_codes, label_end_codes : shape (n_rows,).
     train_mask : shape (n_rows,), the rows of the training window.
     fraction : share of its distinct time codes that the inner part takes, in (0, 1).
+    purge_codes : rows this close before the inner part are not fitted, however short their own labels are.
 
     Returns
     -------
-    fit_mask : shape (n_rows,), training rows whose label is known by the close of the inner part's first bar.
+    fit_mask : shape (n_rows,), training rows whose label is known by the close of the inner part's first bar, and that lie a purge before it.
     inner_mask : shape (n_rows,), training rows from that bar on. Either is empty where the window has fewer than two timestamps.
     """
     usable = train_mask & (label_end_codes >= 0)
     start = _last_share_start(time_codes[usable], fraction)
-    return usable & (time_codes < start) & (label_end_codes <= start), usable & (time_codes >= start)
+    fit = usable & (time_codes < start) & (time_codes <= start - purge_codes) & (label_end_codes <= start)
+    return fit, usable & (time_codes >= start)
 
 
 def oos_split(time_codes: Codes, label_end_codes: Codes, holdout_start_code: int, fraction: float, purge_codes: int = 0) -> tuple[Mask, Mask]:

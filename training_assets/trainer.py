@@ -27,6 +27,7 @@ from training_assets.fitting import TrainingContext
 from training_assets.job_training import families_to_train, train_batch
 from training_assets.outcomes import FamilyFailure, JobOutcome, joined_outcomes
 from training_assets.panel.panel import Panel
+from training_assets.serving import pooled_jobs
 
 STACK_SIZE = 64
 """Symbol-specific jobs that are handed to a stacked fit at once; bounds the memory of the stack."""
@@ -36,11 +37,12 @@ HARD_LIMIT_SHARE = 1.5
 
 @dataclass(frozen=True)
 class _Task:
-    """What a worker is handed: a job and the families to train for it, as plain models or as blends."""
+    """What a worker is handed: a job and the families to train for it, as plain models or as blends of the plan's pooled job of the target."""
 
     job: TrainingJob
     families: tuple[str, ...]
     blend: bool
+    pooled: TrainingJob | None = None
 
 
 @dataclass(frozen=True)
@@ -102,15 +104,18 @@ def train_blends(
     plan_id: str | None = None,
     workers: int = 1,
     families: Mapping[str, Family] | None = None,
+    plan_jobs: Sequence[TrainingJob] | None = None,
 ) -> Iterator[JobOutcome]:
     """Train the blends of the jobs routed BOTH, once `train_jobs` has trained the pooled models they stand on, nets among them.
 
     Arguments and outcomes as there. What a blend fits is its local part, which is of the CPU stage whatever the pooled model is.
+    `plan_jobs` : all jobs of the plan, its pooled ones among them; None means that `jobs` are all.
     """
+    pooled = pooled_jobs(jobs if plan_jobs is None else plan_jobs)
     known, wanted = FAMILIES if families is None else families, config.training.blend_families
     setup = _Setup(panel_folder, config, output_dir / "models", plan_id, "cpu", families)
     blended = [job for job in jobs if blend_stage(known, wanted, job) is not None]
-    yield from _run(setup, [_Task(job, blend_bases(known, wanted, job.model_families), True) for job in blended], workers)
+    yield from _run(setup, [_Task(job, blend_bases(known, wanted, job.model_families), True, pooled.get(job.target)) for job in blended], workers)
 
 
 def _run(setup: _Setup, tasks: list[_Task], workers: int) -> Iterator[JobOutcome]:
@@ -133,7 +138,7 @@ def _run(setup: _Setup, tasks: list[_Task], workers: int) -> Iterator[JobOutcome
 
 def _run_again(setup: _Setup, crashed: list[_Task], workers: int) -> Iterator[JobOutcome]:
     """Give what was in flight in a dead worker a second chance, family by family, so that only the one that kills is lost."""
-    single = [_Task(task.job, (name,), task.blend) for task in crashed for name in task.families]
+    single = [replace(task, families=(name,)) for task in crashed for name in task.families]
     outcomes: dict[str, JobOutcome] = {}
     missing = {task.job.job_id: len(task.families) for task in crashed}
     for result in _in_pool(setup, single, workers):
@@ -162,7 +167,10 @@ def _settled(result: TaskResult[_Task, JobOutcome]) -> JobOutcome:
 
 def _perform(context: TrainingContext, task: _Task) -> JobOutcome:
     with jobs_held(context.models_root.parent, _held_names([task])):  # whoever comes second finds the models there
-        outcome = train_blend(context, task.job, task.families) if task.blend else train_batch(context, [task.job], [task.families])[0]
+        if task.blend:
+            outcome = train_blend(context, task.job, task.families, task.pooled)
+        else:
+            (outcome,) = train_batch(context, [task.job], [task.families])
     return replace(outcome, peak_memory_bytes=peak_memory_bytes())
 
 

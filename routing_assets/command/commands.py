@@ -89,7 +89,7 @@ def train(arguments: argparse.Namespace) -> CommandResult:
         pipeline = Pipeline(settings, instance, Progress(last_seconds(instance, settings.output)))
         made, jobs = _prepared_jobs(arguments, settings, config, pipeline)
         if arguments.unfinished:
-            jobs = jobs_without_models(jobs, settings.models_root)
+            jobs = jobs_without_models(jobs, settings.models_root, made.jobs)
         pipeline.train(jobs, chosen(arguments, "families"))
         pipeline.report("report_routing" if _routed_here(settings, made) else "report_models")
     return _finished(settings, config, pipeline, made, trained=True)
@@ -142,12 +142,12 @@ def predict(arguments: argparse.Namespace) -> CommandResult:
     data = load_market_data(config.data)
     alignment = align_bars(data.frames, config.data, config.targets, data.interval_minutes)
     panel = build_panel(alignment.bars, config, data_hash(alignment.bars)).panel
-    frame, unusable = predict_plan(panel, settings.models_root, jobs, not arguments.all_bars, arguments.experimental)
+    frame, unusable = predict_plan(panel, settings.models_root, jobs, not arguments.all_bars, arguments.experimental, made.jobs)
     path = arguments.predictions_file or settings.output / "predictions.parquet"
     _write_predictions(path, frame)
     problems = [f"data: {problem}" for problem in (*data.problems, *alignment.problems)]
     problems += list(unusable.values())
-    missing = [folder for folder in missing_models(jobs, settings.models_root, arguments.experimental) if folder not in unusable]
+    missing = [folder for folder in missing_models(jobs, settings.models_root, arguments.experimental, made.jobs) if folder not in unusable]
     problems += [f"no model at {folder}; train it with `switchyard train`" for folder in missing]
     text = f"{len(frame):,} predictions of {frame['model_id'].nunique():,} models for {frame['symbol'].nunique():,} symbols\nwritten to {path}\n"
     document = {"n_predictions": len(frame), "path": str(path), "problems": problems}

@@ -18,6 +18,7 @@ from routing_assets.evidence.selectors import SELECTORS, Selectors
 from routing_assets.evidence.told import Told, unheard
 from training_assets.panel.panel import Panel
 from training_assets.splits import inner_split, pre_holdout_mask
+from training_assets.windows import purge_codes
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -94,9 +95,10 @@ def _measured(panel: Panel, target: str, selectors: Selectors, config: Config) -
     rows = selectors.sample.rows
     ends = panel.label_end_codes[code][rows]
     known = pre_holdout_mask(panel.holdout_start_code, ends)
-    fit, inner = inner_split(panel.time_codes[rows], ends, known, config.splits.inner_fraction)
+    info = panel.target_infos[code]
+    fit, inner = inner_split(panel.time_codes[rows], ends, known, config.splits.inner_fraction, purge_codes(info.horizon_bars, config.splits))
     labels = np.where(known, np.asarray(panel.labels[code])[rows], np.float32(0.0)).astype(np.float32)
-    evidence = selectors.evidence(labels, known, fit, inner, panel.target_infos[code], config.seed)
+    evidence = selectors.evidence(labels, known, fit, inner, info, config.seed)
     consensus = evidence.mean(axis=0)
     n_features = selectors.sample.n_features
     bound = canary_bound(consensus[n_features:], n_features)

@@ -31,6 +31,7 @@ class Sample:
     y : shape (n_rows,), regression value or class code; all NaN when only predicting.
     weight : shape (n_rows,), average uniqueness of the row's label; ones where it does not matter.
     time_codes, symbol_codes : shape (n_rows,), the row's time and symbol.
+    label_end_codes : shape (n_rows,), time code at whose close the row's label is known; -1 where it has none.
     feature_names : names of the columns of `x`.
     history : shape (n_history, n_features), every row of these symbols from the panel's start, in the same order; what
         `windows` reads. `history_rows[i]` is the position of row i in it, `history_starts[i]` where its symbol begins.
@@ -45,6 +46,7 @@ class Sample:
     weight: NDArray[np.float32]
     time_codes: NDArray[np.int32]
     symbol_codes: NDArray[np.int32]
+    label_end_codes: NDArray[np.int32]
     feature_names: tuple[str, ...]
     history: FloatMatrix
     history_rows: NDArray[np.int64]
@@ -81,14 +83,14 @@ def sample_from_arrays(
     symbol_codes: NDArray[np.int32] | None = None,
     feature_names: tuple[str, ...] | None = None,
 ) -> Sample:
-    """A sample whose history is its own rows, for tests and for data that is no panel. Rows must come symbol after symbol."""
+    """A sample whose history is its own rows, for tests and for data that is no panel. Rows must come symbol after symbol; labels are known one bar on."""
     n_rows = x.shape[0]
     symbols = np.zeros(n_rows, np.int32) if symbol_codes is None else symbol_codes
     first = np.r_[True, symbols[1:] != symbols[:-1]] if n_rows else np.zeros(0, bool)
     starts = np.maximum.accumulate(np.where(first, np.arange(n_rows), 0)) if n_rows else np.zeros(0, np.int64)
     times = (np.arange(n_rows) - starts).astype(np.int32) if time_codes is None else time_codes
     names = feature_names or tuple(f"f{column}" for column in range(x.shape[1]))
-    return Sample(x, y, np.ones(n_rows, np.float32), times, symbols, names, x, np.arange(n_rows), starts)
+    return Sample(x, y, np.ones(n_rows, np.float32), times, symbols, times + np.int32(1), names, x, np.arange(n_rows), starts)
 
 
 class FittedModel(Protocol):

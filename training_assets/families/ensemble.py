@@ -60,8 +60,8 @@ def load_ensemble(folder: Path) -> EnsembleModel:
 def fit_ensemble(request: FitRequest) -> EnsembleModel:
     """Weigh members by their out-of-fold raw scores inside the training rows, then fit each member on the whole request.
 
-    Wolpert 1992; Breiman 1996 for weights that are not negative. Walk-forward folds, purged by the distance that the
-    request keeps between its own two parts. The inner fold only stops the members early, so it is not read for the weights.
+    Wolpert 1992; Breiman 1996 for weights that are not negative. Walk-forward folds, purged by the labels' own ends and by the
+    distance that the request keeps between its own two parts. The inner fold only stops the members early, so it is not read for the weights.
     """
     check_request(NAME, request, TASK_TYPES, MIN_ROWS)
     settings = settings_of(NAME, request, DEFAULTS, BOUNDS)
@@ -80,20 +80,21 @@ def fit_ensemble(request: FitRequest) -> EnsembleModel:
 
 
 def walk_forward_parts(request: FitRequest, n_folds: int) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Train, inner and test rows of each fold inside the training rows; whatever a fold learns from lies a purge before what it meets.
+    """Train, inner and test rows of each fold inside the training rows; whatever a fold learns from is known, and lies a purge, before what it meets.
 
-    The purge is the distance in time codes from the last training row to the first inner row, which the request owes to the label's reach.
+    A row is known by the end of its label, which on bars scattered over the calendar reaches further than its horizon. The purge is the distance in
+    time codes from the last training row to the first inner row, which the request owes to its settings.
     """
-    codes = request.train.time_codes
+    codes, ends = request.train.time_codes, request.train.label_end_codes
     purge = max(1, int(request.inner.time_codes.min()) - int(codes.max()))
     times = np.unique(codes)
     edges = times[np.linspace(FIRST_BLOCK * times.size, times.size - 1, n_folds + 1).astype(np.int64)]
     parts = []
     for start, stop in pairwise(edges.tolist()):
-        known = codes <= start - purge
+        known = (codes <= start - purge) & (ends <= start)
         cut = np.quantile(codes[known], 1.0 - INNER_SHARE) if known.any() else start
         last = stop == edges[-1]
-        parts.append((codes <= cut - purge, known & (codes >= cut), (codes >= start) & ((codes < stop) | last)))
+        parts.append(((codes <= cut - purge) & (ends <= cut), known & (codes >= cut), (codes >= start) & ((codes < stop) | last)))
     return parts
 
 

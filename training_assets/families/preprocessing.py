@@ -137,6 +137,7 @@ def part_of(sample: Sample, rows: NDArray[np.bool_]) -> Sample:
         weight=sample.weight[rows],
         time_codes=sample.time_codes[rows],
         symbol_codes=sample.symbol_codes[rows],
+        label_end_codes=sample.label_end_codes[rows],
         history_rows=sample.history_rows[rows],
         history_starts=sample.history_starts[rows],
         offset=None if sample.offset is None else sample.offset[rows],

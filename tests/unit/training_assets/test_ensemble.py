@@ -11,12 +11,13 @@ import pytest
 from config.schema import Config
 from config.sections.base import TaskType
 from tests.panels import BINARY_TARGET, CLASS_TARGET, REGRESSION_TARGET, Planted, make_panel, pooled_job, symbol_job
-from training_assets.contracts import Route, Stage
+from training_assets.contracts import Route, Stage, TrainingJob
 from training_assets.ensemble import blended, choose_strength
 from training_assets.model_store import OOS_FILE, load_model, read_card
 from training_assets.outcomes import JobOutcome
 from training_assets.panel.panel import Panel
 from training_assets.samples import gather_rows
+from training_assets.serving import serves
 from training_assets.trainer import train_blends, train_jobs
 
 MIXED = Planted(pooled=1.0, local=0.6, noise=3.0)
@@ -95,7 +96,7 @@ def test_a_pair_with_nets_only_gets_a_blend_of_the_pooled_net_and_a_ridge_on_wha
     # With the symbol's own net there, the blend is held against that too.
     trained = list(train_jobs([pooled, pair] if n_metrics == 3 else [pooled], tmp_path / "panel", config, tmp_path, Stage.GPU))
     assert not [failure for outcome in trained for failure in outcome.failures]
-    (outcome,) = train_blends([pair], tmp_path / "panel", config, tmp_path)
+    (outcome,) = train_blends([pooled, pair], tmp_path / "panel", config, tmp_path)
     assert outcome.failures == ()
     (model,) = outcome.models
     card, loaded = read_card(Path(model.path)), load_model(model.path)
@@ -160,16 +161,112 @@ def test_a_blend_without_its_pooled_model_fails_and_says_what_to_train(panel: Pa
     (tmp_path / "panel").mkdir()
     panel.write(tmp_path / "panel")
     job = symbol_job(panel, "S000", REGRESSION_TARGET, ("Ridge",), Route.BOTH)
-    (outcome,) = train_blends([job], tmp_path / "panel", Config(), tmp_path)
+    pooled = pooled_job(panel, REGRESSION_TARGET, ("Ridge",), for_blends=True)
+    (outcome,) = train_blends([pooled, job], tmp_path / "panel", Config(), tmp_path)
     assert outcome.models == ()
     assert [failure.family for failure in outcome.failures] == ["Blend-Ridge"]
     assert "no model here" in outcome.failures[0].error
 
 
+def blend_oos(panel: Panel, output: Path) -> pd.DataFrame:
+    """What the blend of S000 was scored on, once everything before it has been trained."""
+    (outcome,) = train_both(panel, REGRESSION_TARGET, output)
+    assert outcome.failures == ()
+    return pd.read_parquet(Path(outcome.models[0].path) / OOS_FILE)
+
+
+@pytest.mark.parametrize("stop", [500, 830])
+def test_nothing_after_a_symbol_ended_changes_what_its_blend_is_scored_on(stop: int, tmp_path: Path) -> None:
+    panel = make_panel(4, 1000, planted=MIXED, early_ends={0: stop})
+    later = panel.time_codes >= stop
+    features, labels = panel.features.copy(), panel.labels.copy()
+    features[:, later] = np.random.default_rng(7).normal(size=features[:, later].shape)
+    labels[np.isfinite(labels) & (panel.label_end_codes >= stop)] = 1.0
+    clean = blend_oos(panel, tmp_path / "clean")
+    pd.testing.assert_frame_equal(clean, blend_oos(replace(panel, features=features, labels=labels), tmp_path / "changed"))
+    assert len(clean) > 100
+    # The same without what the pooled model learned later is no empty promise: what it learned before does count.
+    features[:, (panel.time_codes < stop // 2) & (panel.time_codes > 20)] = 0.0
+    assert not clean.equals(blend_oos(replace(panel, features=features), tmp_path / "past"))
+
+
+def test_a_symbol_that_ends_before_any_pooled_fit_on_its_past_has_no_blend_and_is_told_why(tmp_path: Path) -> None:
+    (outcome,) = train_both(make_panel(4, 1000, planted=MIXED, early_ends={0: 180}), REGRESSION_TARGET, tmp_path)
+    assert outcome.models == ()
+    assert "177 rows are left out of the score" in outcome.failures[0].error
+    assert "the symbol ends before the others" in outcome.failures[0].error
+
+
+def test_a_pair_cut_a_few_bars_before_the_pooled_model_is_scored_on_the_part_that_both_have(tmp_path: Path) -> None:
+    """So that it keeps the rows of the first block, and the panel's prior, that know labels up to there."""
+    panel = make_panel(4, 800, planted=MIXED, early_ends={0: 670})
+    table = blend_oos(panel, tmp_path)
+    root = tmp_path / "models" / REGRESSION_TARGET
+    pooled, own = (pd.read_parquet(root / place / OOS_FILE) for place in ("cross_sectional/Ridge", "symbol=S000/Ridge"))
+    start = pooled.loc[pooled["fold"] == pooled["fold"].max(), "timestamp"].min()
+    assert own["timestamp"].min() < start
+    assert table["timestamp"].min() == start
+
+
+def test_the_blend_is_held_against_the_plans_own_local_model_on_its_own_rows(tmp_path: Path) -> None:
+    panel = make_panel(4, 800, planted=MIXED, early_ends={0: 670})
+    pooled, pair = pooled_job(panel, REGRESSION_TARGET, ("Ridge",), for_blends=True), symbol_job(panel, "S000", REGRESSION_TARGET, ("Ridge",), Route.BOTH)
+    (tmp_path / "panel").mkdir()
+    panel.write(tmp_path / "panel")
+
+    def blended_now() -> tuple[JobOutcome, list[str]]:
+        (outcome,) = train_blends([pooled, pair], tmp_path / "panel", Config(), tmp_path)
+        assert outcome.failures == ()
+        return outcome, [interval.metric.split(".")[0] for interval in outcome.models[0].oos_metrics[1:]]
+
+    def trained(*jobs: TrainingJob) -> None:
+        assert not [failure for outcome in train_jobs(jobs, tmp_path / "panel", Config(), tmp_path, Stage.CPU) for failure in outcome.failures]
+
+    trained(pooled)
+    assert blended_now()[1] == ["pooled_part"]
+    trained(replace(pair, features=("f0",)))
+    assert blended_now()[1] == ["pooled_part"], "the local model of another plan is no measure"
+    trained(pair)
+    outcome, metrics = blended_now()
+    assert (outcome.cached, metrics) == (False, ["pooled_part", "local_alone"])
+    local = pd.read_parquet(tmp_path / "models" / REGRESSION_TARGET / "symbol=S000" / "Ridge" / OOS_FILE)
+    rows = pd.read_parquet(Path(outcome.models[0].path) / OOS_FILE).merge(local, on="timestamp", suffixes=("", "_local"))
+    alone = outcome.models[0].oos_metrics[2]
+    assert alone.n_rows == len(rows) < len(local)
+    assert alone.score == pytest.approx(rows["label"].corr(rows["prediction_local"], method="spearman"), abs=1e-6)
+    assert blended_now()[0].cached
+
+
 def test_a_blend_is_trained_once_and_again_when_its_pooled_model_changes(panel: Panel, tmp_path: Path) -> None:
     assert [outcome.cached for outcome in train_both(panel, REGRESSION_TARGET, tmp_path)] == [False]
     job = symbol_job(panel, "S000", REGRESSION_TARGET, ("Ridge",), Route.BOTH)
-    assert [outcome.cached for outcome in train_blends([job], tmp_path / "panel", Config(), tmp_path)] == [True]
+    whole = pooled_job(panel, REGRESSION_TARGET, ("Ridge",), for_blends=True)
+    assert [outcome.cached for outcome in train_blends([whole, job], tmp_path / "panel", Config(), tmp_path)] == [True]
     fewer = pooled_job(panel, REGRESSION_TARGET, ("Ridge",), ("S000", "S001"), for_blends=True)
     list(train_jobs([fewer], tmp_path / "panel", Config(), tmp_path, Stage.CPU))
-    assert [outcome.cached for outcome in train_blends([job], tmp_path / "panel", Config(), tmp_path)] == [False]
+    assert [outcome.cached for outcome in train_blends([fewer, job], tmp_path / "panel", Config(), tmp_path)] == [False]
+
+
+def test_a_blend_stands_on_the_pooled_model_of_the_plan_and_on_none_that_an_earlier_plan_left(panel: Panel, tmp_path: Path) -> None:
+    train_both(panel, REGRESSION_TARGET, tmp_path)
+    whole = pooled_job(panel, REGRESSION_TARGET, ("Ridge",), for_blends=True)
+    pair = symbol_job(panel, "S000", REGRESSION_TARGET, ("Ridge",), Route.BOTH)
+    without = replace(pair, features=("f0", "f1"))
+
+    def error(pooled: TrainingJob | None) -> str:
+        (outcome,) = train_blends([without], tmp_path / "panel", Config(), tmp_path, plan_jobs=[pooled, without] if pooled else [without])
+        assert outcome.models == ()
+        return outcome.failures[0].error
+
+    assert "it reads f2, f3 beyond the plan; train the pooled model from this plan first" in error(replace(whole, features=("f0", "f1")))
+    assert "it pools S001, S002, S003 beyond the plan" in error(replace(whole, symbols=("S000",)))
+    assert "the plan trains LightGBM, not Ridge" in error(replace(whole, stage_families={Stage.CPU: ("LightGBM",)}))
+    assert "the plan pools no S000 for value_3b" in error(replace(whole, symbols=("S001",)))
+    assert "the plan pools no S000 for value_3b" in error(None)
+    (outcome,) = train_blends([without], tmp_path / "panel", Config(), tmp_path, plan_jobs=[whole, without])
+    assert outcome.failures == ()
+    card = read_card(Path(outcome.models[0].path))
+    assert card.features == ("f0", "f1", "f2", "f3")
+    assert serves(card, without, whole)
+    for other in (replace(whole, features=("f0", "f1")), replace(whole, symbols=("S000", "S001")), None):
+        assert not serves(card, without, other)

@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 
 from config.schema import Config
 from tests.panels import BINARY_TARGET, REGRESSION_TARGET, Planted, make_panel, pooled_job, symbol_job
-from training_assets.contracts import RELATED_TARGETS, STATE_FEATURES, Stage, TrainingJob
+from training_assets.contracts import RELATED_TARGETS, STATE_FEATURES, Route, Stage, TrainingJob
 from training_assets.families.registry import FAMILIES
 from training_assets.fitting import TrainingContext, fit_request, inputs_of, job_key, prepare_job
-from training_assets.model_store import load_model, read_card
+from training_assets.model_store import OOS_FILE, load_model, read_card
 from training_assets.outcomes import JobOutcome
 from training_assets.panel.panel import Panel, TargetInfo
 from training_assets.prediction import missing_models, predict_plan
 from training_assets.related_labels import gather_related
 from training_assets.samples import gather_rows
-from training_assets.trainer import train_jobs
-from training_assets.windows import FitWindow, cross_fit_folds, fit_window, oos_fold, scored_part
+from training_assets.trainer import train_blends, train_jobs
+from training_assets.windows import FitWindow, cross_fit_folds, fit_window, job_cuts, oos_fold, scored_part
 
 LONG_TARGET = "value_20b"
 QUICK_NETS = {"hyperparameters": {"MultiTask": {"epochs": 3, "hidden": 8}}}
@@ -74,7 +74,7 @@ def test_a_related_label_is_known_to_no_fit_before_its_own_end(panel: Panel, tmp
     rows, splits = gather_rows(panel, ("S000",), job.features, job.target, panel.holdout_start_code), Config().splits
     fold = oos_fold(rows, panel.holdout_start_code, 0.25, 3, splits, "test")
     window, _ = scored_part(rows, fold, splits, "test")
-    final = fit_window(rows, rows.usable, splits, "test")
+    final = fit_window(rows, rows.usable, 3, splits, "test")
     for cut, stop in ((window, fold.test_start), (final, panel.holdout_start_code - 1)):
         train, inner = auxiliary_of(panel, cut, job, tmp_path)
         first_inner = int(rows.time_codes[cut.inner].min())
@@ -90,7 +90,7 @@ def test_a_related_label_is_known_to_no_fit_before_its_own_end(panel: Panel, tmp
 def test_a_related_label_does_not_reach_into_a_block_that_is_trained_around(panel: Panel) -> None:
     rows, splits = gather_rows(panel, ("S000",), panel.feature_names, REGRESSION_TARGET, panel.holdout_start_code), Config().splits
     scored = oos_fold(rows, panel.holdout_start_code, 0.25, 3, splits, "test")
-    first = cross_fit_folds(panel, scored, 3, splits)[0]
+    first = cross_fit_folds(scored, 3, 5, splits)[0]
     around = replace(first, test_start=100, test_stop=150, train_after_from=170)
     window, tested = scored_part(rows, around, splits, "test")
     train, inner = gather_related(panel, rows, (LONG_TARGET,), panel.holdout_start_code).known_in(rows, window)
@@ -114,6 +114,37 @@ def test_related_labels_change_the_key_of_the_family_that_reads_them_and_of_no_o
 
     assert key(context, plain, "MLP") == key(context, other, "MLP") == key(changed, other, "MLP")
     assert len({key(context, plain, "MultiTask"), key(context, other, "MultiTask"), key(changed, other, "MultiTask")}) == 3
+
+
+def test_every_fit_keeps_the_purge_setting_before_its_inner_rows(panel: Panel, tmp_path: Path) -> None:
+    rows = gather_rows(panel, ("S000",), panel.feature_names, REGRESSION_TARGET, panel.holdout_start_code)
+    splits = Config.model_validate({"splits": {"purge_bars": 20}}).splits
+    cuts = job_cuts(rows, panel.holdout_start_code, 0.25, 3, splits, "test")
+    for window in (cuts.scored[0], cuts.final):
+        assert rows.time_codes[window.train].max() + 20 == rows.time_codes[window.inner].min()
+
+
+def test_the_look_back_of_a_feature_counts_for_the_jobs_that_read_it_and_for_no_other(tmp_path: Path) -> None:
+    """What is trained on from after a cross-fitted block stays clear of the block by the look-back of the job's own features."""
+    panel = make_panel(3, 500, n_features=4, planted=Planted(1.0, 1.0, 1.0))
+    jobs = [pooled_job(panel, REGRESSION_TARGET, ("Ridge",), for_blends=True), symbol_job(panel, "S000", REGRESSION_TARGET, ("Ridge",), Route.BOTH)]
+    jobs = [replace(job, features=("f0", "f1")) for job in jobs]
+
+    def trained(name: str, feature: str | None) -> list[tuple[str, bytes]]:
+        infos = tuple(replace(info, lookback_bars=60) if info.name == feature else info for info in panel.feature_infos)
+        folder = tmp_path / name
+        outcomes = train(replace(panel, feature_infos=infos), jobs, folder)
+        outcomes += train_blends(jobs, folder / "panel", Config(), folder)
+        assert not [failure for outcome in outcomes for failure in outcome.failures]
+        models = [model for outcome in outcomes for model in outcome.models if model.path.endswith(("cross_sectional/Ridge", "Blend-Ridge"))]
+        return [(model.content_key, (Path(model.path) / OOS_FILE).read_bytes()) for model in models]
+
+    plain, unread, read = trained("plain", None), trained("unread", "f3"), trained("read", "f1")
+    assert len(plain) == 2
+    assert unread == plain
+    for (key, oos), (other_key, other_oos) in zip(read, plain, strict=True):
+        assert key != other_key
+        assert oos != other_oos
 
 
 def test_multi_task_learns_the_related_targets_and_its_card_names_them(panel: Panel, tmp_path: Path) -> None:

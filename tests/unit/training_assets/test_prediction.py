@@ -80,6 +80,22 @@ def test_models_of_another_plan_do_not_serve_this_one_and_are_named_as_missing(p
     assert names == ["Ridge", "LightGBM"]
 
 
+def test_some_of_a_plans_jobs_are_served_as_the_whole_plan_says(panel: Panel, jobs: list[TrainingJob], output: Path) -> None:
+    """The pooled job alone predicts no pair routed BOTH, and the pair alone is served by its blends."""
+    pooled, pair = ([job] for job in jobs[:2])
+    assert set(predict_plan(panel, output / "models", pooled, plan_jobs=jobs)[0]["symbol"]) == {"S000"}
+    assert len(predict_plan(panel, output / "models", pair, plan_jobs=jobs)[0]) == 2
+    assert missing_models(pair, output / "models", plan_jobs=jobs) == []
+    assert jobs_without_models(pair, output / "models", jobs) == ()
+
+
+def test_a_blend_that_stands_on_a_pooled_model_of_another_plan_does_not_serve_this_one(panel: Panel, jobs: list[TrainingJob], output: Path) -> None:
+    """The pair's own features are a part of what the blend reads, and the pooled part of an earlier plan read more."""
+    narrow = [replace(job, features=job.features[:2]) for job in jobs[:2]]
+    assert len(predict_plan(panel, output / "models", narrow)[0]) == 0
+    assert [folder.name for folder in missing_models(narrow[1:], output / "models", plan_jobs=narrow)] == ["Blend-Ridge", "Blend-LightGBM"]
+
+
 def test_models_that_were_never_trained_have_no_rows_and_are_named(panel: Panel, jobs: list[TrainingJob], tmp_path: Path) -> None:
     assert tuple(predict_plan(panel, tmp_path / "models", jobs)[0].columns) == PREDICTION_COLUMNS
     assert len(missing_models(jobs, tmp_path / "models", include_experimental=True)) == 7

@@ -208,6 +208,13 @@ def test_splits_of_next_to_nothing_are_empty_rather_than_wrong() -> None:
     assert not oos.any()
 
 
+def test_the_purge_setting_keeps_rows_off_the_inner_part_however_short_their_labels() -> None:
+    codes = np.arange(100, dtype=np.int32)
+    fit, inner = inner_split(codes, codes + np.int32(1), np.ones(100, bool), 0.25, purge_codes=10)
+    assert codes[inner].min() == 75
+    assert codes[fit].max() == 65
+
+
 def test_the_out_of_sample_purge_setting_keeps_rows_off_however_short_their_labels() -> None:
     codes = np.arange(100, dtype=np.int32)
     fit, oos = oos_split(codes, codes + np.int32(1), 101, 0.25, purge_codes=10)

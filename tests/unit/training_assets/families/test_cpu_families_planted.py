@@ -309,6 +309,21 @@ def test_the_parts_of_a_stack_keep_the_purge_of_the_request() -> None:
     assert met[codes >= 260].all()
 
 
+def test_the_parts_of_a_stack_are_purged_by_the_ends_of_labels_that_missing_bars_stretch() -> None:
+    """1,000 bars scattered over 1,500 times, labels of 10 bars: what lies a horizon apart in bars may still overlap in time."""
+    generator = np.random.default_rng(15)
+    codes = np.sort(generator.choice(1500, 1000, replace=False)).astype(np.int32)
+    whole = sample_from_arrays(generator.normal(size=(990, 2)).astype(np.float32), generator.normal(size=990).astype(np.float32), codes[:-10])
+    whole = replace(whole, label_end_codes=codes[10:])
+    start = int(codes[800])
+    train, inner = part_of(whole, whole.label_end_codes <= start), part_of(whole, whole.time_codes >= start)
+    ends = train.label_end_codes
+    for fitted, stopped, met in ensemble.walk_forward_parts(FitRequest(train, inner, REGRESSION, 2, {}, seed=3), 3):
+        assert ends[fitted].max() <= train.time_codes[stopped].min()
+        assert ends[stopped].max() <= train.time_codes[met].min()
+        assert min(fitted.sum(), stopped.sum(), met.sum()) > 50
+
+
 def meta_task(n_rows: int) -> tuple[FitRequest, Sample]:
     """Twenty short symbols whose coefficients scatter about common ones."""
     generator = np.random.default_rng(14)
