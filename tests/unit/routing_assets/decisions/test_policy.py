@@ -135,7 +135,7 @@ def test_a_pooled_side_lends_its_strength_to_no_pair_of_another_target():
     pairs = [local("A", p_value=0.012 if place == 0 else 0.5, target=f"t{place}") for place in range(10)]
     alone = candidate_q_values(candidates(*pairs), Significance(family="both"))
     beside = candidate_q_values(candidates(*pairs, pooled(p_value=1e-9, target="t9")), Significance(family="both"))
-    np.testing.assert_allclose(beside[:10], alone)
+    np.testing.assert_allclose(np.delete(beside, 9), alone)  # the rows of t9 follow the others, its pooled one first
 
 
 def test_the_mean_of_a_target_lowers_the_q_of_its_weak_pairs_and_without_it_nothing_does():
