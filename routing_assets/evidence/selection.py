@@ -64,7 +64,7 @@ def select_features(panel: Panel, targets: Sequence[str], config: Config, told: 
             done.append(target)
             told(len(done), len(measured), target)
     if not frames:
-        return pd.DataFrame(columns=list(SELECTION_COLUMNS))
+        return pd.DataFrame(columns=list(SELECTION_COLUMNS)).astype({"selected": bool, "given": bool})
     return pd.concat(list(frames.values()), ignore_index=True)
 
 

@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from routing_assets import api
 from routing_assets.contracts import CANDIDATE_SCHEMA
-from tests.pipeline.command import everything, leftovers, results, switchyard, write_config, write_market
+from routing_assets.decisions.plan_documents import read_routing_plan
+from tests.pipeline.command import Answer, everything, leftovers, results, switchyard, write_config, write_market
 from tests.pipeline.test_bad_input import assert_told
 from training_assets.plan_reader import content_hash
 
@@ -156,6 +158,60 @@ def test_a_file_that_is_no_table_is_refused(planned: Path, tmp_path: Path, conte
     (tmp_path / "given.parquet").write_bytes(content)
     answer = switchyard("plan", "--candidates", tmp_path / "given.parquet", *common(planned))
     assert_told(answer, 2, ("given.parquet", "not a readable parquet"))
+
+
+def row_of(table: pa.Table, **changes: str) -> pa.Table:
+    """The first SYMBOL_SPECIFIC row of a candidates table with other names."""
+    return pa.Table.from_pylist([{**table.slice(1, 1).to_pylist()[0], **changes}], schema=CANDIDATE_SCHEMA)
+
+
+def route_given(root: Path, table: pa.Table, given: Path) -> Answer:
+    pq.write_table(table, given)
+    return switchyard("plan", "--candidates", given, "--json", *common(root))
+
+
+def test_candidates_of_other_data_are_refused_and_nothing_is_routed(planned: Path, copied: Path) -> None:
+    shutil.rmtree(copied / "bars")
+    write_market(copied / "bars", n_bars=390)
+    before = everything(copied / "out" / "METRICS") | everything(copied / "out" / "globals")
+    answer = switchyard("plan", "--candidates", planned / "out" / CANDIDATES, *common(copied))
+    assert_told(answer, 2, ("routing_candidates.parquet", "made from other data", "data_hash"))
+    assert everything(copied / "out" / "METRICS") | everything(copied / "out" / "globals") == before
+
+
+def test_routing_our_own_candidates_again_gives_the_same_plans_byte_for_byte(planned: Path, copied: Path) -> None:
+    answer = switchyard("plan", "--candidates", planned / "out" / CANDIDATES, *common(planned)[:4], "--output-dir", copied / "again")
+    assert answer.status == 0, answer.err
+    for path in (CANDIDATES, Path("METRICS/routing_plan/routing_plan.json"), MASTER):
+        assert (copied / "again" / path).read_bytes() == (planned / "out" / path).read_bytes()
+    stored = read_routing_plan(planned / "out" / "METRICS" / "routing_plan")
+    assert api.routing_plan(api.read_run(planned / "out"), git_commit=stored.metadata["git_commit"]) == stored
+    assert pq.read_table(copied / "again" / "METRICS" / "stability.parquet").num_rows == 0
+    assert pq.read_table(copied / "again" / "METRICS" / "target_ranking.parquet")["skill"].null_count == 2
+
+
+def test_symbols_and_targets_that_the_data_lack_are_routed_and_not_trained(copied: Path) -> None:
+    table = pq.read_table(copied / "out" / CANDIDATES).cast(CANDIDATE_SCHEMA).replace_schema_metadata(None)
+    rows = pa.concat_tables([table, row_of(table, symbol="ZZZ"), row_of(table, target="y_other_5d")])
+    answer = route_given(copied, rows, copied / "given.parquet")
+    assert answer.status == 1, answer.err
+    problems = json.loads(answer.out)["problems"]
+    assert len(problems) == 2
+    assert problems[0].startswith("target y_other_5d: the data have no such target")
+    assert problems[1].startswith("symbol ZZZ: the data have no such symbol")
+    routed = json.loads((copied / "out/METRICS/routing_plan/routing_plan.json").read_text())["targets"]
+    assert "y_other_5d" in routed
+    jobs = json.loads((copied / "out" / MASTER).read_text())["jobs"]
+    assert jobs
+    assert not any(job["target"] == "y_other_5d" or "ZZZ" in (job["symbol"], *(job["symbols"] or ())) for job in jobs)
+
+
+def test_a_table_of_other_targets_alone_is_routed_and_leaves_no_job(copied: Path) -> None:
+    table = pq.read_table(copied / "out" / CANDIDATES).cast(CANDIDATE_SCHEMA).replace_schema_metadata(None)
+    answer = route_given(copied, row_of(table, target="y_other_5d"), copied / "given.parquet")
+    assert answer.status == 1, answer.err
+    assert json.loads(answer.out)["n_jobs"] == 0
+    assert list(json.loads((copied / "out/METRICS/routing_plan/routing_plan.json").read_text())["targets"]) == ["y_other_5d"]
 
 
 BAD_COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
