@@ -184,7 +184,7 @@ class Candidates:
         return codes
 
 
-Comparison = Literal[">=", "<=", "in"]
+Comparison = Literal[">=", "<=", ">", "<", "in"]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from routing_assets.evidence.candidates_table import candidates_from_table, read
 from routing_assets.plans.plan_consistency import plan_against_routes
 from routing_assets.plans.training_plan import filter_jobs, job_id, make_training_plan, training_plan_document
 from routing_assets.plans.training_plan_files import MASTER, find_training_plan, load_training_plan, write_training_plan
-from tests.candidate_rows import candidates, local, pooled
+from tests.candidate_rows import STATE_CHANGES, candidates, local, pooled
 from tests.plan_samples import DATA, FAMILIES, FORMATS, TRAINING, five_routes, plan_of, schema, training_of
 from training_assets.contracts import TrainingType
 from training_assets.plan_reader import content_hash
@@ -42,6 +42,16 @@ def test_a_routing_plan_states_route_states_reasons_and_each_number_with_its_bou
     assert pairs["BLOCKED"]["reason"][0] == "PAIR_LEAKS"
     assert plan.metadata["data_hash"] == DATA
     assert sum(plan.metadata["route_counts"].values()) == plan.metadata["n_pairs"] == 5
+
+
+@pytest.mark.parametrize(("low", "high", "passed"), [(-0.01, 0.02, False), (0.01, 0.02, True), (-0.02, -0.01, True)])
+def test_the_difference_that_decides_stands_beside_the_bound_it_met(low, high, passed):
+    row = {"local_minus_pooled": 0.0, "local_minus_pooled_ci_low": low, "local_minus_pooled_ci_high": high}
+    plan = plan_of(candidates(pooled(), local("A", **row), local("B", **row, **STATE_CHANGES["DISALLOWED"])))
+    pairs = plan.targets["fwd_ret_12b"]["symbols"]
+    assert pairs["A"]["evidence"]["local_minus_pooled"] == {"bound": 0.0, "ci_high": high, "ci_low": low, "passed": passed, "value": 0.0}
+    assert "bound" not in pairs["B"]["evidence"]["local_minus_pooled"]
+    jsonschema.validate(plan.document(), schema("routing_plan"))
 
 
 def test_a_pooled_side_that_nobody_uses_is_disabled():
