@@ -55,7 +55,7 @@ def read_candidates(path: Path, data_hash: str | None = None) -> Candidates:
         Missing, unreadable, empty, made from other data, or a table that `candidates_from_table` refuses.
     """
     if not path.is_file():
-        raise CandidatesError(f"{path}: no such file; `switchyard run` writes it, or name another with --candidates")
+        raise CandidatesError(f"{path}: no such file; `switchyard plan` writes METRICS/routing_candidates.parquet under its --output-dir")
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow

@@ -214,13 +214,23 @@ def test_a_table_of_other_targets_alone_is_routed_and_leaves_no_job(copied: Path
     assert list(json.loads((copied / "out/METRICS/routing_plan/routing_plan.json").read_text())["targets"]) == ["y_other_5d"]
 
 
+@pytest.mark.parametrize("key", ["routing.stability_classification.stable_lower_bound=0.9", "routing.harmful_confidence=0.9"])
+def test_what_if_says_which_settings_act_before_routing(planned: Path, key: str) -> None:
+    answer = switchyard("what-if", "--set", key, "--output-dir", planned / "out")
+    assert answer.status == 0, answer.err
+    assert f"note: {key.partition('=')[0]} changes the candidates, which stay as they are here" in answer.out
+    assert "note" not in switchyard("what-if", "--set", "routing.significance.max_q=0.05", "--output-dir", planned / "out").out
+
+
 BAD_COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no command": ((), ("COMMAND",)),
     "an unknown command": (("fly",), ("'fly'", "choose from")),
     "explain without a target": (("explain",), ("target",)),
     "explain an unknown target": (("explain", "volatility_ris_5d"), ("did you mean 'volatility_rise_5d'?",)),
+    "explain where nothing was planned": (("explain", "x", "--output-dir", "/nowhere"), ("no such file; `switchyard plan` writes", "--output-dir")),
     "explain an unknown symbol": (("explain", "volatility_rise_5d", "AAB"), ("no symbol 'AAB'", "did you mean")),
     "what-if without a change": (("what-if",), ("nothing to change", "--set")),
+    "what-if with a key of an unknown group": (("what-if", "--set", "routing.signifcance.max_q=1"), ("--set: unknown key 'routing.signifcance'",)),
     "what-if with an unknown key": (("what-if", "--set", "routing.max_q=1"), ("unknown key 'routing.max_q'",)),
     "train an unknown target": (("train", "--targets", "nothing"), ("no job of the plan has target 'nothing'", "volatility_rise_5d")),
     "train an unknown family": (("train", "--families", "LSTM"), ("no job of the plan has family 'LSTM'", "Ridge")),
@@ -280,7 +290,7 @@ def test_what_if_says_of_a_setting_that_only_a_plan_shows_its_effect(planned: Pa
     answer = switchyard("what-if", "--output-dir", planned / "out", "--set", "seed=3", "--set", "routing.significance.max_q=0.5")
     assert answer.status == 0, answer.err
     assert [line for line in answer.out.splitlines() if line.startswith("note: ")] == [
-        "note: seed changes the scores, which stay as they are here; `switchyard plan --set` shows its effect"
+        "note: seed changes the candidates, which stay as they are here; `switchyard plan --set` shows its effect"
     ]
 
 

@@ -163,7 +163,7 @@ def test_diff_tells_added_removed_and_changed_jobs_with_reasons():
     ("name", "rows", "auc"), [("foxml_default", (5_000, 1_000), (0.52, 0.58, 0.54, 0.60)), ("foxml_strict", (50_000, 5_000), (0.55, 0.60, 0.58, 0.62))]
 )
 def test_a_preset_loads_over_the_shipped_settings(name, rows, auc):
-    sections = parse_yaml((PACKAGED_CONFIG_DIR / "presets" / f"{name}.yaml").read_text(), name)
+    sections = parse_yaml((PACKAGED_CONFIG_DIR / "presets" / name / "routing.yaml").read_text(), name)
     routing = load_config(values={f"routing.{key}": value for key, value in sections["routing"].items()}).routing
     assert (routing.min_sample_size.cross_sectional, routing.min_sample_size.symbol) == rows
     sides = (routing.cross_sectional, routing.symbol)
