@@ -210,7 +210,8 @@ def _explain(item: Any, origin: Mapping[str, str]) -> str:
     key = ".".join(path)
     above = [".".join(path[:count]) for count in range(len(path), 0, -1)]
     below = [given for given in origin if given.startswith(f"{key}.")]
-    where = next((origin[place] for place in [*above, *below] if place in origin), "configuration")
+    # What was given for the key or inside it; only then the file that its section stands in.
+    where = next((origin[place] for place in [*above[:1], *below, *above[1:]] if place in origin), "configuration")
     if item["type"] == "extra_forbidden":
         return f"{where}: unknown key '{key}'{_suggest(key)}"
     message = _PLAIN_WORDS.get(item["type"], item["msg"].removeprefix("Value error, "))

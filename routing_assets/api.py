@@ -11,12 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from config.load import PACKAGED_CONFIG_DIR, has_yaml, load_config, validate_config
+from config.load import PACKAGED_CONFIG_DIR, config_hash, has_yaml, load_config, validate_config
 from config.schema import Config
 from config.stored import read_stored
-from routing_assets.contracts import Candidates, Decisions
+from routing_assets.contracts import Candidates, Decisions, RoutingPlan
 from routing_assets.decisions import explain as explaining
 from routing_assets.decisions import policy
+from routing_assets.decisions import routing_plan as planning
 from routing_assets.evidence.candidates_table import read_candidates
 from routing_assets.plans import comparison
 from training_assets.leakage.audit import audit_leakage
@@ -142,6 +143,21 @@ def route_candidates(candidates: Candidates, config: Config | None = None) -> Ro
     """Route every pair of a candidates table; milliseconds, without data. `config` None means the packaged settings."""
     chosen = load_config() if config is None else config
     return Routed(candidates, policy.route_candidates(candidates, chosen.routing), chosen)
+
+
+def routing_plan(routed: Routed, *, data_hash: str | None = None, git_commit: str | None = None) -> RoutingPlan:
+    """The routing plan of routed candidates, as the command writes it: `plan_id`, `metadata`, `targets`, `document()`.
+
+    Parameters
+    ----------
+    data_hash : of the panel; None takes the one that the candidates state.
+    git_commit : stated in the metadata as given; it is part of what `plan_id` covers.
+
+    Returns
+    -------
+    The same plan, byte for byte, for the same candidates, settings and metadata.
+    """
+    return planning.routing_plan(routed.decisions, routed.config.routing, config_hash=config_hash(routed.config), data_hash=data_hash, git_commit=git_commit)
 
 
 def explain(routed: Routed, target: str, symbol: str | None = None) -> explaining.Explanation:

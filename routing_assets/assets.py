@@ -27,7 +27,7 @@ from routing_assets.evidence.candidate_columns import CANDIDATE_MEANINGS
 from routing_assets.evidence.candidates import build_candidates
 from routing_assets.evidence.candidates_table import candidates_hash, read_candidates, write_candidates
 from routing_assets.evidence.feature_sets import feature_sets
-from routing_assets.evidence.ranking import rank_targets
+from routing_assets.evidence.ranking import rank_targets, targets_as_given
 from routing_assets.evidence.selection import select_features
 from routing_assets.evidence.stability import measure_stability
 from routing_assets.evidence.table_columns import RANKING, SELECTION, STABILITY
@@ -99,8 +99,9 @@ def _table_output(frame: pd.DataFrame, **metadata: dg.MetadataValue | int | floa
     code_version=CODE_VERSION,
 )
 def target_ranking(panel: Panel, settings: Settings) -> dg.Output[pd.DataFrame]:
-    """Every target by the lower bound of its out-of-sample skill; the ones marked selected are routed."""
-    ranking = rank_targets(panel, settings.load())
+    """Every target by the lower bound of its out-of-sample skill; the ones marked selected are routed. Given candidates choose them instead."""
+    given = _given_candidates(settings, panel)
+    ranking = rank_targets(panel, settings.load()) if given is None else targets_as_given(panel, given.targets)
     return _table_output(ranking, n_targets=len(ranking), n_selected=int(ranking["selected"].sum()), ranking=shown_table(ranking))
 
 
@@ -150,8 +151,12 @@ def leakage_audit(market_bars: Bars, panel: Panel, feature_selection: pd.DataFra
     code_version=CODE_VERSION,
 )
 def stability(panel: Panel, feature_selection: pd.DataFrame, leakage_audit: pd.DataFrame, settings: Settings) -> dg.Output[pd.DataFrame]:
-    """How alike the features are that a signal uses from one stretch of time to the next, corrected for chance, with its interval."""
-    table = measure_stability(panel, feature_selection, leakage_audit, settings.load())
+    """How alike the features are that a signal uses from one stretch of time to the next, corrected for chance, with its interval.
+
+    Nothing is measured where candidates are given: they state it.
+    """
+    measured = feature_selection if settings.candidates_file is None else feature_selection.head(0)
+    table = measure_stability(panel, measured, leakage_audit, settings.load())
     counts = {f"n_{status.lower()}": count for status, count in status_counts(table, "stability").items()}
     return _table_output(table, **counts, least_stable_first=shown_table(table.sort_values("stability_ci_low", kind="stable").drop(columns="mode")))
 
@@ -161,10 +166,8 @@ def routing_candidates(
     panel: Panel, feature_selection: pd.DataFrame, leakage_audit: pd.DataFrame, stability: pd.DataFrame, settings: Settings
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One row a target and one a pair: out-of-sample scores with intervals, p and q, stability and leakage; nothing here is decided."""
-    if settings.candidates_file is None:
-        candidates = build_candidates(panel, feature_selection, leakage_audit, stability, settings.load(), _told())
-    else:
-        candidates = read_candidates(settings.candidates_path)
+    given = _given_candidates(settings, panel)
+    candidates = build_candidates(panel, feature_selection, leakage_audit, stability, settings.load(), _told()) if given is None else given
     path = settings.output / CANDIDATES_PATH
     write_candidates(candidates, path)
     return dg.MaterializeResult(
@@ -223,7 +226,7 @@ def training_plan(
     features = feature_sets(panel, feature_selection, leakage_audit)
     state_features = state_feature_sets(panel, leakage_audit, features)
     libraries = library_versions(plan_libraries(FAMILIES.values(), config.training.families))
-    plan = make_training_plan(routing, candidates, features, FAMILIES.values(), config.training, state_features, libraries)
+    plan = make_training_plan(routing, candidates, features, FAMILIES.values(), config.training, state_features, libraries, panel.symbols)
     folder = settings.output / TRAINING_PLAN_PATH
     before = _earlier(partial(load_training_plan, allow_no_jobs=True), folder)
     write_training_plan(plan, folder, config.routing.dump_plan_as)
@@ -250,6 +253,11 @@ def read_table(settings: Settings, path: str) -> pd.DataFrame:
     """One of the tables of the output tree."""
     frame: pd.DataFrame = read_value(settings.output / path, pd.DataFrame)
     return frame
+
+
+def _given_candidates(settings: Settings, panel: Panel) -> Candidates | None:
+    """The table routed in place of our own, None where there is none. Raises CandidatesError, also where it was made from other data."""
+    return None if settings.candidates_file is None else read_candidates(settings.candidates_path, panel.data_hash)
 
 
 def _forest_plots(candidates: Candidates, mode: Mode, title: str) -> dg.MetadataValue | str:

@@ -60,6 +60,7 @@ class ReasonCode(StrEnum):
     POOLED_HARMFUL = "POOLED_HARMFUL"
     PAIR_LEAKS = "PAIR_LEAKS"
     EXPERIMENTAL_CAP = "EXPERIMENTAL_CAP"
+    NO_LOCAL_JOB = "NO_LOCAL_JOB"
     BOTH_PASSED = "BOTH_PASSED"
     PREFERRED = "PREFERRED"
     LOCAL_BETTER = "LOCAL_BETTER"
@@ -183,7 +184,7 @@ class Candidates:
         return codes
 
 
-Comparison = Literal[">=", "<=", "in"]
+Comparison = Literal[">=", "<=", ">", "<", "in"]
 
 
 @dataclass(frozen=True)
@@ -246,14 +247,14 @@ class Side:
     reasons: CodeArray
 
     @cached_property
+    def closed(self) -> BoolArray:
+        """Shape (n_rows,), True where a gate refuses that leaves no experimental lane open."""
+        return np.asarray(np.stack([result.refused & ~result.lane_open for result in self.gates]).any(axis=0))
+
+    @cached_property
     def in_lane_reach(self) -> BoolArray:
         """Shape (n_rows,), True where gates refuse and all of those leave the experimental lane open."""
-        reach = np.zeros(self.states.shape, bool)
-        for result in self.gates:
-            reach |= result.refused
-        for result in self.gates:
-            reach &= ~result.refused | result.lane_open
-        return reach
+        return np.asarray(self.refusals.any(axis=0) & ~self.closed)
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,8 @@ def easy_config(*overrides: str) -> Config:
 
 def evidence_of(panel: Panel) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Selection of every feature, an empty audit, and no stability."""
-    rows = [(target, feature, rank, True) for target in panel.target_names for rank, feature in enumerate(panel.feature_names, start=1)]
-    return pd.DataFrame(rows, columns=["target", "feature", "rank", "selected"]), empty_audit(), pd.DataFrame(columns=list(STABILITY_COLUMNS))
+    rows = [(target, feature, rank, True, True) for target in panel.target_names for rank, feature in enumerate(panel.feature_names, start=1)]
+    return pd.DataFrame(rows, columns=["target", "feature", "rank", "selected", "given"]), empty_audit(), pd.DataFrame(columns=list(STABILITY_COLUMNS))
 
 
 def candidates_of(panel: Panel, config: Config) -> Candidates:

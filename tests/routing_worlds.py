@@ -104,8 +104,8 @@ def panel_of(features: np.ndarray, labels: list[Label], first_rows: np.ndarray |
 
 def routed(panel: Panel, config: Config) -> pd.DataFrame:
     """Candidates and routes of every pair: `decisions_table` beside the candidates' own columns; every feature counts as audited and safe."""
-    every = [(target, feature, rank, True) for target in panel.target_names for rank, feature in enumerate(panel.feature_names, 1)]
-    selection = pd.DataFrame(every, columns=["target", "feature", "rank", "selected"])
+    every = [(target, feature, rank, True, True) for target in panel.target_names for rank, feature in enumerate(panel.feature_names, 1)]
+    selection = pd.DataFrame(every, columns=["target", "feature", "rank", "selected", "given"])
     audit = audited_safe(panel)
     candidates = build_candidates(panel, selection, audit, measure_stability(panel, selection, audit, config), config)
     decisions = decisions_table(route_candidates(candidates, config.routing)).to_pandas()

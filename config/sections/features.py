@@ -12,7 +12,7 @@ class FeatureConfig(Section):
     include: tuple[str, ...] | None = Field(None, description="Names of built-in features to build; null means all.")
     exclude: tuple[str, ...] = Field((), description="Names of features, built or supplied, to leave out.")
     auto_select: bool = Field(True, description="Select features for each target by consensus; false uses every allowed feature.")
-    top_m: PositiveInt = Field(100, description="At most this many features are selected for a target.")
+    top_m: PositiveInt = Field(100, description="At most this many features are selected for a target, and given to its models.")
     n_canaries: PositiveInt = Field(
         60,
         description="Random columns, as persistent as the features, that a feature must beat before it is selected; fewer than about 30 make the bound unsteady.",

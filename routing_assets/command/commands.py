@@ -27,6 +27,7 @@ from routing_assets.command.progress import Progress
 from routing_assets.command.summary import run_document, run_text
 from routing_assets.decisions.plan_documents import PlanError, read_routing_plan
 from routing_assets.evidence.candidates_table import read_candidates
+from routing_assets.plans.left_out import lines_not_in_data
 from routing_assets.plans.training_plan import choose_families, filter_jobs
 from routing_assets.plans.training_plan_files import find_training_plan, load_training_plan
 from training_assets.contracts import TrainingJob, TrainingPlan
@@ -212,6 +213,6 @@ def _remember(settings: Settings) -> None:
 
 
 def _finished(settings: Settings, config: Config, pipeline: Pipeline, made: TrainingPlan, trained: bool) -> CommandResult:
-    problems = tuple(dict.fromkeys(pipeline.outcome.failures))
+    problems = tuple(dict.fromkeys([*pipeline.outcome.failures, *lines_not_in_data(made.summary)]))
     text = run_text(settings, made, pipeline.outcome, trained)
-    return CommandResult(text, run_document(settings, made, pipeline.outcome, trained), problems, 1 if problems else 0)
+    return CommandResult(text, run_document(settings, made, pipeline.outcome, trained, problems), problems, 1 if problems else 0)

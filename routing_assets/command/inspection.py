@@ -30,6 +30,8 @@ from routing_assets.plans.training_plan_files import MASTER, load_training_plan
 from training_assets.leakage.words import finding_sentences, told_findings
 
 MAX_FINDINGS_TOLD = 12
+# Routing settings that act while candidates are made; the stored ones hold what followed from them.
+ACT_BEFORE_ROUTING = ("routing.stability_classification", "routing.harmful_confidence")
 
 
 def explain_pair(arguments: argparse.Namespace) -> CommandResult:
@@ -58,10 +60,14 @@ def what_if_settings(arguments: argparse.Namespace) -> CommandResult:
     after = stored_or_given(settings)
     answer = what_if(read_candidates(settings.output / CANDIDATES_PATH), before.routing, after.routing)
     moves = [{"before": old, "after": new, "pairs": count} for (old, new), count in sorted(answer.moves.items())]
-    unseen = sorted({key for text in arguments.set if not (key := text.partition("=")[0].strip()).startswith("routing.")})
-    notes = [f"{key} changes the scores, which stay as they are here; `switchyard plan --set` shows its effect" for key in unseen]
+    unseen = sorted({key for text in arguments.set if _acts_before_routing(key := text.partition("=")[0].strip())})
+    notes = [f"{key} changes the candidates, which stay as they are here; `switchyard plan --set` shows its effect" for key in unseen]
     text = "\n".join([answer.text(arguments.limit), *(f"note: {note}" for note in notes)]) + "\n"
     return CommandResult(text, {"moves": moves, "moved": answer.moved.to_pylist(), "notes": notes})
+
+
+def _acts_before_routing(key: str) -> bool:
+    return not key.startswith("routing.") or any(key == part or key.startswith(f"{part}.") for part in ACT_BEFORE_ROUTING)
 
 
 def diff_plans(arguments: argparse.Namespace) -> CommandResult:

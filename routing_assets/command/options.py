@@ -147,9 +147,6 @@ def settings_of(arguments: argparse.Namespace, *, filters_are_settings: bool = T
     if getattr(arguments, "force_refresh", False):
         values["resources.force_refresh"] = True
     candidates = getattr(arguments, "candidates", None)
-    if candidates is not None:
-        # The table says which targets are routed, so none of its own may be cut by ranking.
-        values["targets.auto_rank"] = False
     return Settings(
         config_dir=None if arguments.config_dir is None else str(arguments.config_dir),
         output_dir=str(arguments.output_dir),

@@ -5,6 +5,7 @@ Belongs here: layout of the last words of `run`, `plan` and `train`. Does not: a
 
 import io
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -48,8 +49,8 @@ def run_text(settings: Settings, plan: TrainingPlan, outcome: PipelineOutcome, t
     return console.file.getvalue()
 
 
-def run_document(settings: Settings, plan: TrainingPlan, outcome: PipelineOutcome, trained: bool) -> dict[str, Any]:
-    """The same as plain values."""
+def run_document(settings: Settings, plan: TrainingPlan, outcome: PipelineOutcome, trained: bool, problems: Sequence[str]) -> dict[str, Any]:
+    """The same as plain values, with the lines of what did not succeed."""
     board = _leaderboard(settings) if trained else None
     return {
         "plan_id": plan.metadata["plan_id"],
@@ -63,7 +64,7 @@ def run_document(settings: Settings, plan: TrainingPlan, outcome: PipelineOutcom
         "models_by_family": {} if board is None else {str(family): len(rows) for family, rows in board.groupby("family")},
         "seconds_by_step": {step: round(seconds, 3) for step, seconds in outcome.seconds.items()},
         "run_ids": outcome.run_ids,
-        "problems": outcome.failures,
+        "problems": list(problems),
         "output_dir": str(settings.output),
     }
 

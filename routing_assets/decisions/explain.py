@@ -11,13 +11,11 @@ import numpy as np
 
 from config.sections.routing import RoutingConfig
 from routing_assets.contracts import REASONS, ROUTES, STATES, Decisions, Measure, Mode, ReasonCode, SignalState
-from routing_assets.decisions.gates import GATES, states_of
-from routing_assets.decisions.harm import UPPER_BOUND, pooled_upper_bounds, score_nulls
-from routing_assets.decisions.policy import combine, difference_interval
+from routing_assets.decisions.flips import PROBABILITIES, Step, difference_measures, harm_measure, pair_steps, side_steps
+from routing_assets.decisions.gates import GATES
+from routing_assets.decisions.harm import UPPER_BOUND
 from routing_assets.decisions.routing_plan import UNWRITTEN, measure_items, pair_reasons
 from training_assets.contracts import Route
-
-LOWER_IS_BETTER = ("q_value", "experimental_p_value")
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class MeasuredNumber:
 
 @dataclass(frozen=True)
 class Flip:
-    """One change of one number that would change the outcome; `distance` is the change over the bound, null for a word."""
+    """One change of one number that would change the outcome; `distance` as of `flips.Step`, null for a word or a number that was not computed."""
 
     side: Mode
     name: str
@@ -87,7 +85,7 @@ def explain(decisions: Decisions, config: RoutingConfig, target: str, symbol: st
         raise KeyError(f"target '{target}' is not among the {len(candidates.targets)} targets of the candidates")
     pooled_row = int(decisions.pooled_row_of_target[candidates.targets.index(target)])
     if symbol is None:
-        return _explain_pooled(decisions, target, pooled_row)
+        return _explain_pooled(decisions, config, target, pooled_row)
     pair = _pair_of(decisions, target, symbol)
     row = int(decisions.rows[pair])
     sides = [(Mode.SYMBOL_SPECIFIC, row)] + ([(Mode.CROSS_SECTIONAL, pooled_row)] if pooled_row >= 0 else [])
@@ -99,19 +97,19 @@ def explain(decisions: Decisions, config: RoutingConfig, target: str, symbol: st
         local_state=STATES[decisions.local_states[pair]],
         reasons=tuple(pair_reasons(decisions)[pair]),
         numbers=tuple(number for side, side_row in sides for number in _numbers(decisions, side, side_row)) + _pair_numbers(decisions, config, pair),
-        flips=_pair_flips(decisions, config, pair, sides),
+        flips=_pair_flips(decisions, config, pair),
     )
 
 
-def _explain_pooled(decisions: Decisions, target: str, row: int) -> Explanation:
+def _explain_pooled(decisions: Decisions, config: RoutingConfig, target: str, row: int) -> Explanation:
     if row < 0:
         return Explanation(target, None, "DISABLED", SignalState.DISALLOWED, None, (str(ReasonCode.NO_METRICS),), (), ())
     state, reason = STATES[decisions.side.states[row]], REASONS[decisions.side.reasons[row]]
-    flips = [
-        _flip(Mode.CROSS_SECTIONAL, measure, row, str(STATES[new])) for measure, new in _one_step_states(decisions, row) if new != decisions.side.states[row]
-    ]
+    rows = np.array([row])
+    steps = [step for step in side_steps(decisions.side, config, rows, Mode.CROSS_SECTIONAL) if step.applies[0] and STATES[step.outcomes[0]] is not state]
+    flips = _flips([(step, str(STATES[step.outcomes[0]])) for step in steps], row, row)
     reasons = () if reason is ReasonCode.PASSED else (str(reason),)
-    return Explanation(target, None, str(state), state, None, reasons, tuple(_numbers(decisions, Mode.CROSS_SECTIONAL, row)), _nearest(flips))
+    return Explanation(target, None, str(state), state, None, reasons, tuple(_numbers(decisions, Mode.CROSS_SECTIONAL, row)), flips)
 
 
 def _pair_of(decisions: Decisions, target: str, symbol: str) -> int:
@@ -124,79 +122,49 @@ def _pair_of(decisions: Decisions, target: str, symbol: str) -> int:
     raise KeyError(f"target '{target}' has no symbol '{symbol}' among its candidates")
 
 
-def _pair_flips(decisions: Decisions, config: RoutingConfig, pair: int, sides: list[tuple[Mode, int]]) -> tuple[Flip, ...]:
-    """Changes of one number of one side that change the route; none where the pair leaks, since nothing else counts there."""
-    policy_reason = decisions.policy_reasons[pair]
-    if policy_reason >= 0 and REASONS[policy_reason] is ReasonCode.PAIR_LEAKS:
-        return ()
-    interval = difference_interval(decisions.candidates, decisions.rows[pair : pair + 1])
+def _pair_flips(decisions: Decisions, config: RoutingConfig, pair: int) -> tuple[Flip, ...]:
+    """Changes of one number that change the route, nearest first."""
+    steps = [step for step in pair_steps(decisions, config, np.array([pair])) if step.applies[0]]
+    told = [(step, str(ROUTES[step.outcomes[0]])) for step in sorted(steps, key=lambda step: int(step.outcomes[0]))]
+    return _flips(told, int(decisions.pooled_rows[pair]), int(decisions.rows[pair]))
+
+
+def _flips(steps: list[tuple[Step, str]], pooled_row: int, row: int) -> tuple[Flip, ...]:
+    """The steps in words, nearest first; words of one measure that come to the same are one flip."""
+    grouped: dict[tuple[Mode, str, str], list[Step]] = {}
+    for step, outcome in steps:
+        grouped.setdefault((step.mode, step.measure.name, outcome), []).append(step)
     flips = []
-    for side, row in sides:
-        if side is Mode.CROSS_SECTIONAL and REASONS[decisions.cs_reasons[pair]] is ReasonCode.POOLED_HARMFUL:
-            continue
-        for measure, new in _one_step_states(decisions, row):
-            states = [np.array([new if side is mode else old[pair]], np.int8) for mode, old in _states(decisions)]
-            route = ROUTES[int(combine(states[0], states[1], config.both_strong_behavior, *interval)[0][0])]
-            if route is not ROUTES[decisions.routes[pair]] and not (route is Route.EXPERIMENTAL_ONLY and policy_reason >= 0):
-                flips.append(_flip(side, measure, row, str(route)))
-    return _nearest(flips)
+    for (mode, name, outcome), group in grouped.items():
+        held = row if mode is Mode.SYMBOL_SPECIFIC or name == UPPER_BOUND else pooled_row
+        flips.append(_flip(group, held, outcome))
+    return tuple(sorted(flips, key=lambda flip: (flip.distance is None, flip.distance or 0.0, flip.side, flip.name)))
 
 
-def _states(decisions: Decisions) -> tuple[tuple[Mode, Any], tuple[Mode, Any]]:
-    return (Mode.CROSS_SECTIONAL, decisions.cs_states), (Mode.SYMBOL_SPECIFIC, decisions.local_states)
-
-
-def _one_step_states(decisions: Decisions, row: int) -> list[tuple[Measure, int]]:
-    """For each measure of a row, the state the side would have if that one measure came out the other way."""
-    side = decisions.side
-    outcomes = []
-    for place, result in enumerate(side.gates):
-        for measure in result.measures:
-            if measure.name == UNWRITTEN or (not measure.words and np.isnan(measure.bounds[row])):
-                continue
-            others = all(other.passed[row] for other in result.measures if other is not measure)
-            refusals = side.refusals[:, row].copy()
-            refusals[place] = bool(measure.passed[row]) or not others
-            closed = any(refused and not gate.lane_open[row] for refused, gate in zip(refusals, side.gates, strict=True))
-            outcomes.append((measure, _state(bool(refusals.any()), closed, bool(side.in_lane_bounds[row]), bool(side.strong.passed[row]))))
-    if side.refusals[:, row].any() and side.in_lane_reach[row]:
-        missed = [measure for measure in side.lane if not measure.passed[row]]
-        if len(missed) == 1:
-            outcomes.append((missed[0], _state(True, False, True, False)))
-    return outcomes
-
-
-def _state(refused: bool, closed: bool, in_lane_bounds: bool, strong: bool) -> int:
-    return int(states_of(*(np.array([flag]) for flag in (refused, closed, in_lane_bounds, strong)))[0])
-
-
-def _flip(side: Mode, measure: Measure, row: int, outcome: str) -> Flip:
+def _flip(group: list[Step], row: int, outcome: str) -> Flip:
+    side, measure = group[0].mode, group[0].measure
     item = measure_items(measure, np.array([row]))[0]
     value, bound, passed = item["value"], item["bound"], item["passed"]
     prefix = f"{'pooled' if side is Mode.CROSS_SECTIONAL else 'local'} {measure.name}"
     would = f"would be {outcome}" + (" (while the lane has room)" if outcome == Route.EXPERIMENTAL_ONLY else "")
-    if measure.words:
-        change = f"outside {', '.join(bound)}" if passed else f"one of {', '.join(bound)}"
-        return Flip(side, measure.name, outcome, None, f"{prefix} {value}: {would} if {change}")
+    words = [str(step.word) for step in group if step.word is not None]
+    if words:
+        return Flip(side, measure.name, outcome, None, f"{prefix} {_shown(value)}: {would} if {'one of ' if len(words) > 1 else ''}{', '.join(words)}")
+    needed = f"{_sign(measure, not passed)} {_shown(bound)}"
     if value is None:
-        return Flip(side, measure.name, outcome, None, f"{prefix} not computed: {would} at {_sign(measure, True)} {_shown(bound)}")
-    distance = abs(value - bound) / max(abs(bound), 1e-12)
-    text = f"{prefix} {_shown(value)} {_sign(measure, passed)} {_shown(bound)}: {would} at {_sign(measure, not passed)} {_shown(bound)}"
-    return Flip(side, measure.name, outcome, distance, text + ("" if passed else _more_data(measure.name, value, bound)))
+        return Flip(side, measure.name, outcome, None, f"{prefix} not computed: {would} at {needed}")
+    text = f"{prefix} {_shown(value)} {_sign(measure, passed)} {_shown(bound)}: {would} at {needed}"
+    return Flip(side, measure.name, outcome, float(group[0].distances[0]), text + ("" if passed else _more_data(measure.name, value, bound)))
 
 
 def _more_data(name: str, value: float, bound: float) -> str:
     """How much more data would get there, were the effect what it seems: z grows with the root of the sample, rows with the sample."""
     if name in ("sample_size", "n_effective") and value > 0:
         return f", about {bound / value:.1f} times the data"
-    if name in LOWER_IS_BETTER and 0 < bound < value < 0.5:
+    if name in PROBABILITIES and 0 < bound < value < 0.5:
         normal = NormalDist()
         return f", about {(normal.inv_cdf(bound) / normal.inv_cdf(value)) ** 2:.1f} times the data"
     return ""
-
-
-def _nearest(flips: list[Flip]) -> tuple[Flip, ...]:
-    return tuple(sorted(flips, key=lambda flip: (flip.distance is None, flip.distance or 0.0, flip.side, flip.name)))
 
 
 def _numbers(decisions: Decisions, mode: Mode, row: int) -> list[MeasuredNumber]:
@@ -218,16 +186,15 @@ def _numbers(decisions: Decisions, mode: Mode, row: int) -> list[MeasuredNumber]
 
 def _pair_numbers(decisions: Decisions, config: RoutingConfig, pair: int) -> tuple[MeasuredNumber, ...]:
     """What the policy held beside the gates: the pooled score on the symbol, and the difference of the two sides."""
-    candidates, row = decisions.candidates, int(decisions.rows[pair])
+    row = int(decisions.rows[pair])
+    harm = harm_measure(decisions, config)
+    held = [(Mode.CROSS_SECTIONAL, str(ReasonCode.POOLED_HARMFUL), harm)] if np.isfinite(harm.values[row]) and np.isfinite(harm.bounds[row]) else []
+    held += [(Mode.SYMBOL_SPECIFIC, "EVIDENCE", measure) for measure in difference_measures(decisions) if np.isfinite(measure.values[row])]
     numbers = []
-    high, null_score = float(pooled_upper_bounds(candidates, config)[row]), float(score_nulls(candidates)[row])
-    if np.isfinite(high) and np.isfinite(null_score):
-        code = str(ReasonCode.POOLED_HARMFUL)
-        numbers.append(MeasuredNumber(Mode.CROSS_SECTIONAL, code, UPPER_BOUND, high, ">=", null_score, high >= null_score, high - null_score))
-    for name, sign, better in (("local_minus_pooled_ci_low", ">", 1), ("local_minus_pooled_ci_high", "<", -1)):
-        value = candidates.table.column(name)[row].as_py()
-        if value is not None:
-            numbers.append(MeasuredNumber(Mode.SYMBOL_SPECIFIC, "EVIDENCE", name, value, sign, 0.0, value * better > 0, value * better))
+    for side, code, measure in held:
+        value, bound = float(measure.values[row]), float(measure.bounds[row])
+        margin = (value - bound) * (1 if measure.comparison.startswith(">") else -1)
+        numbers.append(MeasuredNumber(side, code, measure.name, value, measure.comparison, bound, bool(measure.passed[row]), margin))
     return tuple(numbers)
 
 
@@ -243,6 +210,4 @@ def _shown(value: Any) -> str:
 
 def _sign(measure: Measure, passed: bool) -> str:
     """How a value stands to its bound: the measure's own sign where it passes, the opposite where not."""
-    if passed:
-        return measure.comparison
-    return "<" if measure.comparison == ">=" else ">"
+    return measure.comparison if passed else {">=": "<", "<=": ">", ">": "<=", "<": ">="}[measure.comparison]

@@ -59,9 +59,14 @@ def route_candidates(candidates: Candidates, config: RoutingConfig) -> Decisions
     if config.block_on_leakage:
         leaks = candidates.words("leakage_status")[rows] == VOCABULARIES["leakage_status"].index(LeakageStatus.BLOCKED)
         routes[leaks], reasons[leaks] = ROUTES.index(Route.BLOCKED), REASONS.index(ReasonCode.PAIR_LEAKS)
-    bounds = np.where(local_states == STATES.index(SignalState.EXPERIMENTAL), candidates.numbers("score_ci_low")[rows], np.nan)
+    lane = routes == ROUTES.index(Route.EXPERIMENTAL_ONLY)
+    reasons[lane & side.closed[rows]] = REASONS.index(ReasonCode.NO_LOCAL_JOB)
     over = over_the_cap(
-        routes == ROUTES.index(Route.EXPERIMENTAL_ONLY), candidates.target_codes[rows], bounds, config.experimental.max_fraction_symbols_per_target
+        lane,
+        candidates.target_codes[rows],
+        np.where(local_states == STATES.index(SignalState.EXPERIMENTAL), 0, 1 + side.closed[rows]),
+        candidates.numbers("score_ci_low")[rows],
+        config.experimental.max_fraction_symbols_per_target,
     )
     routes[over], reasons[over] = ROUTES.index(Route.BLOCKED), REASONS.index(ReasonCode.EXPERIMENTAL_CAP)
     return Decisions(candidates, side, rows, pooled_rows, pooled_row_of_target, cs_states, local_states, cs_reasons, local_reasons, reasons, routes)
@@ -117,15 +122,16 @@ def difference_interval(candidates: Candidates, rows: RowArray) -> tuple[FloatAr
     return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
 
 
-def over_the_cap(experimental: BoolArray, targets: RowArray, lower_bounds: FloatArray, max_fraction: float) -> BoolArray:
+def over_the_cap(experimental: BoolArray, targets: RowArray, places: RowArray, lower_bounds: FloatArray, max_fraction: float) -> BoolArray:
     """Experimental pairs beyond the share of their target's symbols that the lane holds.
 
-    The share is rounded down, so that it is never exceeded: three symbols at 0.2 leave none. The best lower bounds of the local score go
-    first, since it is the local model that the lane trains; unknown ones last; ties by symbol name.
+    The share is rounded down, so that it is never exceeded: three symbols at 0.2 leave none. Lower places go first; within a place the best lower
+    bounds of the local score, since it is the local model that the lane trains, unknown ones last; ties by symbol name.
 
     Parameters
     ----------
-    experimental, targets, lower_bounds : shape (n_pairs,), pairs of a target in the order of their symbols' names.
+    experimental, targets, places, lower_bounds : shape (n_pairs,), pairs of a target in the order of their symbols' names. Places: 0 where
+        the local side is EXPERIMENTAL, 1 where the pooled side alone is, 2 where besides no local model may be trained.
 
     Returns
     -------
@@ -138,7 +144,7 @@ def over_the_cap(experimental: BoolArray, targets: RowArray, lower_bounds: Float
     if not queue.size:
         return over
     keys = np.where(np.isnan(lower_bounds[queue]), np.inf, -lower_bounds[queue])
-    queue = queue[np.lexsort((queue, keys, targets[queue]))]
+    queue = queue[np.lexsort((queue, keys, places[queue], targets[queue]))]
     queue_targets = targets[queue]
     first = np.searchsorted(queue_targets, queue_targets, side="left")
     over[queue] = np.arange(queue.size) - first >= caps[queue_targets]

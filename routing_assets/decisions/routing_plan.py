@@ -19,6 +19,7 @@ from training_assets.contracts import Route
 from training_assets.plan_reader import content_hash
 
 UNWRITTEN = "score_computed"  # the null value of `score` says the same
+BY_DIFFERENCE = (ReasonCode.LOCAL_BETTER, ReasonCode.POOLED_BETTER, ReasonCode.DIFFERENCE_UNCLEAR)
 COUNTS = ("sample_size", "n_successful_families", "n_unsafe_features")
 POOLING = (ROUTES.index(Route.CROSS_SECTIONAL), ROUTES.index(Route.BOTH))
 Evidence = dict[str, Any]
@@ -139,9 +140,12 @@ def _pairs(decisions: Decisions, config: RoutingConfig) -> list[dict[str, Any]]:
     harmless = nulled(~(on_symbol < null_score))
     for place in np.flatnonzero(known).tolist():
         evidence[place][UPPER_BOUND] = {"bound": float(null_score[place]), "passed": harmless[place], "value": float(on_symbol[place])}
+    decides = np.isin(decisions.policy_reasons, [REASONS.index(reason) for reason in BY_DIFFERENCE]).tolist()
     for place, (value, low, high) in enumerate(zip(*(nulled(part) for part in difference), strict=True)):
         if value is not None or low is not None:
             evidence[place]["local_minus_pooled"] = {"ci_high": high, "ci_low": low, "value": value}
+            if decides[place] and low is not None and high is not None:
+                evidence[place]["local_minus_pooled"] |= {"bound": 0.0, "passed": bool(low > 0.0 or high < 0.0)}
     routes, states = [str(route) for route in ROUTES], [str(state) for state in STATES]
     return [
         {"cs_state": states[pooled], "evidence": found, "local_state": states[local], "reason": reason, "route": routes[route]}

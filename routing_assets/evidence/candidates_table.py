@@ -42,16 +42,20 @@ class CandidatesError(ValueError):
     """A candidates table that cannot be routed; the message names column, row, value and what to do."""
 
 
-def read_candidates(path: Path) -> Candidates:
+def read_candidates(path: Path, data_hash: str | None = None) -> Candidates:
     """Read a parquet file of candidates.
+
+    Parameters
+    ----------
+    data_hash : of the panel the table is about to be used on; None where there is none. A table that states no data is let pass.
 
     Raises
     ------
     CandidatesError
-        Missing, unreadable, empty, or a table that `candidates_from_table` refuses.
+        Missing, unreadable, empty, made from other data, or a table that `candidates_from_table` refuses.
     """
     if not path.is_file():
-        raise CandidatesError(f"{path}: no such file; `switchyard run` writes it, or name another with --candidates")
+        raise CandidatesError(f"{path}: no such file; `switchyard plan` writes METRICS/routing_candidates.parquet under its --output-dir")
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
@@ -63,9 +67,15 @@ def read_candidates(path: Path) -> Candidates:
             metadata = file.metadata.metadata or {}
         table = sound(pq.read_table(path, columns=known, read_dictionary=text, partitioning=None, page_checksum_verification=True))
         stated = {name: metadata[key].decode(errors="replace") for key, name in STATED.items() if key in metadata}
-        return replace(candidates_from_table(table, str(path)), **stated)
+        candidates = replace(candidates_from_table(table, str(path)), **stated)
     except UNREADABLE as error:
         raise CandidatesError(f"{path}: not a readable parquet file: {' '.join(str(error).split())[:200]}; write it again") from None
+    if data_hash is not None and candidates.data_hash not in (None, data_hash):
+        raise CandidatesError(
+            f"{path}: made from other data: its data_hash is {candidates.data_hash}, the panel's is {data_hash}; use it on the data, symbols and "
+            "settings that it was scored on, or score these with `switchyard plan`"
+        )
+    return candidates
 
 
 def candidates_from_table(table: pa.Table, where: str = "candidates", data_hash: str | None = None) -> Candidates:

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from routing_assets.evidence.selection import selected_features
+from routing_assets.evidence.selection import given_features
 from training_assets.leakage.status import allowed_features
 from training_assets.panel.panel import Panel
 
 
 def feature_sets(panel: Panel, selection: pd.DataFrame, audit: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """The final feature list of each target: selected on all rows before the holdout, less what the audit quarantines."""
+    """The final feature list of each target: chosen on all rows before the holdout, less what the audit quarantines."""
     targets = tuple(dict.fromkeys(selection["target"]))
-    return {target: allowed_features(audit, target, selected_features(selection, target)) for target in targets}
+    return {target: allowed_features(audit, target, given_features(selection, target)) for target in targets}
 
 
 def feature_set_id(features: Sequence[str]) -> str:

@@ -1,14 +1,18 @@
 """Which targets are worth routing: ranked by the lower bound of out-of-sample skill.
 
-Belongs here: one skill for targets of different tasks, and the cut to the best. Does not: scores themselves (`screening`).
+Belongs here: one skill for targets of different tasks, the cut to the best, and the table where somebody else chose. Does not: scores themselves (`screening`).
 """
+
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
 
 from config.schema import Config
 from routing_assets.evidence.screening import TargetScores, score_targets
+from training_assets.metrics import METRIC_NAMES
 from training_assets.panel.panel import Panel
+from training_assets.splits import pre_holdout_mask
 
 RANKING_COLUMNS = (
     "target",
@@ -52,6 +56,19 @@ def rank_targets(panel: Panel, config: Config) -> pd.DataFrame:
         "ranked" if config.targets.auto_rank else "ranking is off (targets.auto_rank)",
     )
     return table
+
+
+def targets_as_given(panel: Panel, given: Collection[str]) -> pd.DataFrame:
+    """The table of `rank_targets` where a candidates table says which targets are routed: by name, nothing scored, the labelled ones of `given` selected."""
+    rows = []
+    for code, info in sorted(enumerate(panel.target_infos), key=lambda item: item[1].name):
+        before = pre_holdout_mask(panel.holdout_start_code, panel.label_end_codes[code])
+        n_labelled = int((np.isfinite(panel.labels[code]) & before).sum())
+        rows.append((info.name, info.task_type.value, METRIC_NAMES[info.task_type], *[np.nan] * 6, n_labelled))
+    table = pd.DataFrame(rows, columns=[*RANKING_COLUMNS[:-3]])
+    named, labelled = table["target"].isin(given), table["n_labelled"] > 0
+    reasons = np.select([~named, ~labelled], ["not in the candidates given", "no labelled row before the holdout"], "in the candidates given")
+    return table.assign(rank=np.arange(1, len(table) + 1), selected=named & labelled, reason=reasons)
 
 
 def _row(scores: TargetScores) -> tuple[object, ...]:

@@ -30,9 +30,12 @@ N_MOVES = 100
 EXPECTED_FALSE_FEATURES = 0.5
 # A target that has labels on fewer than this share of the rows that any target has is given a sample of its own.
 SHARED_SAMPLE_SHARE = 0.5
-# Features too weak to pass alone still help each other, and the families shrink what does not help: a lone winner is not sent to train by itself.
+# A pair is routed on what all allowed features say together, and features too weak to pass alone still help each other: a lone winner is not sent
+# to train by itself.
 FEWEST_FEATURES = 20
-SELECTION_COLUMNS = ("target", "feature", *SELECTORS, "consensus", "canary_bound", "rank", "selected", "fit_start_code", "fit_end_code")
+BEATS, LOSES, BEYOND, UNMEASURED = "beats the canaries", "does not beat the canaries", "beyond features.top_m", "not measured"
+TOPPED_UP = f"does not beat the canaries; given as one of the best {FEWEST_FEATURES}, since fewer beat them"
+SELECTION_COLUMNS = ("target", "feature", *SELECTORS, "consensus", "canary_bound", "rank", "selected", "given", "reason", "fit_start_code", "fit_end_code")
 
 
 def select_features(panel: Panel, targets: Sequence[str], config: Config, told: Told = unheard) -> pd.DataFrame:
@@ -42,9 +45,11 @@ def select_features(panel: Panel, targets: Sequence[str], config: Config, told: 
     -------
     One row a (target, feature), columns `SELECTION_COLUMNS`, best first within a target. Selector columns are in units of what
     chance gives (see `selectors.Selectors.evidence`); `consensus` is their mean; `canary_bound`, which a selected feature exceeds, is
-    the best canary's consensus or, where that is higher, the level that the canaries' tail says noise does not reach. `fit_start_code`
+    the best canary's consensus or, where that is higher, the level that the canaries' tail says noise does not reach. `given`, what the
+    target's models see, are the selected features, topped up by rank to `FEWEST_FEATURES` where fewer are; both are at most `features.top_m`, and
+    `reason` says why a feature is given or not. `fit_start_code`
     and `fit_end_code` are the first time code of the rows that the choice saw and the last one of their labels, for the audit to check. With
-    `features.auto_select` off, or with fewer rows than `splits.min_train_rows`, every feature is selected and nothing is measured (NaN, and -1).
+    `features.auto_select` off, or with fewer rows than `splits.min_train_rows`, every feature is selected and given, and nothing is measured (NaN, and -1).
     """
     usable = {target: pre_holdout_mask(panel.holdout_start_code, panel.label_end_codes[panel.target_code(target)]) for target in targets}
     measured = [target for target in targets if usable[target].sum() >= config.splits.min_train_rows]
@@ -60,14 +65,14 @@ def select_features(panel: Panel, targets: Sequence[str], config: Config, told: 
             done.append(target)
             told(len(done), len(measured), target)
     if not frames:
-        return pd.DataFrame(columns=list(SELECTION_COLUMNS))
+        return pd.DataFrame(columns=list(SELECTION_COLUMNS)).astype({"selected": bool, "given": bool})
     return pd.concat(list(frames.values()), ignore_index=True)
 
 
-def selected_features(selection: pd.DataFrame, target: str) -> tuple[str, ...]:
-    """Features a target's models are given, best first: the selected ones, topped up by consensus to `FEWEST_FEATURES`."""
-    rows = selection[selection["target"] == target].sort_values("rank")
-    return tuple(rows["feature"].head(max(FEWEST_FEATURES, int(rows["selected"].sum()))))
+def given_features(selection: pd.DataFrame, target: str) -> tuple[str, ...]:
+    """Features a target's models are given, best first."""
+    rows = selection[(selection["target"] == target) & selection["given"].astype(bool)]
+    return tuple(rows.sort_values("rank")["feature"])
 
 
 def canary_bound(canaries: Floats, n_features: int) -> float:
@@ -104,13 +109,22 @@ def _measured(panel: Panel, target: str, selectors: Selectors, config: Config) -
     bound = canary_bound(consensus[n_features:], n_features)
     frame = _frame(target, panel.feature_names, evidence[:, :n_features], consensus[:n_features], bound)
     seen = np.concatenate([panel.time_codes[rows][known], ends[known]])
-    chosen = (frame["consensus"] > bound) & (frame["rank"] <= config.features.top_m)
-    return frame.assign(selected=chosen, fit_start_code=int(seen.min()), fit_end_code=int(seen.max()))
+    return _chosen(frame, config.features.top_m).assign(fit_start_code=int(seen.min()), fit_end_code=int(seen.max()))
+
+
+def _chosen(frame: pd.DataFrame, top_m: int) -> pd.DataFrame:
+    """The table of one target with `selected`, `given` and `reason`; its features are ranked by consensus."""
+    beats, within = frame["consensus"] > frame["canary_bound"], frame["rank"] <= top_m
+    wanted = beats | (frame["rank"] <= FEWEST_FEATURES)
+    reasons = np.select([wanted & ~within, beats, wanted], [BEYOND, BEATS, TOPPED_UP], LOSES)
+    return frame.assign(selected=beats & within, given=wanted & within, reason=reasons)
 
 
 def _unmeasured(panel: Panel, target: str) -> pd.DataFrame:
     nothing = np.full(len(panel.feature_names), np.nan)
-    return _frame(target, panel.feature_names, np.tile(nothing, (len(SELECTORS), 1)), nothing, np.nan).assign(selected=True, fit_start_code=-1, fit_end_code=-1)
+    return _frame(target, panel.feature_names, np.tile(nothing, (len(SELECTORS), 1)), nothing, np.nan).assign(
+        selected=True, given=True, reason=UNMEASURED, fit_start_code=-1, fit_end_code=-1
+    )
 
 
 def _frame(target: str, names: Sequence[str], evidence: Floats, consensus: Floats, bound: float) -> pd.DataFrame:

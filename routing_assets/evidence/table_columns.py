@@ -31,7 +31,9 @@ SELECTION = (
     Column("consensus", "number", "Mean of the selectors.", nullable=True),
     Column("canary_bound", "number", "Consensus that a feature has to exceed: what random canaries reach.", nullable=True),
     Column("rank", "count", "Place among the target's features, 1 the best.", low=1),
-    Column("selected", "flag", "Whether the target's models are given it."),
+    Column("selected", "flag", "Whether it beats the canaries, within features.top_m."),
+    Column("given", "flag", "Whether the target's models are given it, unless the audit takes it away: selected, or one of the best where few are."),
+    Column("reason", "text", "Why it is, or is not."),
     Column("fit_start_code", "count", "First time code of the rows that the choice saw; -1 where nothing was measured.", low=-1),
     Column("fit_end_code", "count", "Last time code of them, the ends of their labels included; -1 where nothing was measured.", low=-1),
 )

@@ -5,6 +5,7 @@ Belongs here: faults as text. Does not: making or mending plans.
 
 from routing_assets.contracts import Candidates, RoutingPlan
 from routing_assets.evidence.candidates_table import candidates_hash
+from routing_assets.plans.left_out import names_left_out
 from training_assets.contracts import Route, TrainingPlan
 
 MAX_FAULTS = 20
@@ -29,7 +30,7 @@ def plan_against_routes(plan: TrainingPlan, routing: RoutingPlan) -> tuple[str, 
     """Faults of a training plan against the routes it claims to follow.
 
     A routed pair without a job is a fault only where other jobs of its kind have families: a job that no family can take is left out by design and counted
-    in the plan's summary.
+    in the plan's summary, which also names the pairs that are routed and not to be trained.
     """
     faults = []
     if plan.metadata.get("routing_plan_id") != routing.plan_id:
@@ -41,7 +42,9 @@ def plan_against_routes(plan: TrainingPlan, routing: RoutingPlan) -> tuple[str, 
         strangers = [symbol for symbol in job.symbols or () if routes.get((job.target, symbol)) not in _POOLED]
         faults += [f"{job.job_id} pools {symbol}, which is routed {routes.get((job.target, symbol))}" for symbol in strangers]
     local = {(job.target, job.symbol) for job in plan.jobs if job.symbol is not None}
-    missing = sum(route not in (Route.BLOCKED, Route.CROSS_SECTIONAL) and pair not in local for pair, route in routes.items())
+    without_job = [pair for pair, route in routes.items() if route not in (Route.BLOCKED, Route.CROSS_SECTIONAL) and pair not in local]
+    named = names_left_out(plan.summary)
+    missing = sum(not named & {(target, symbol), (target, None), (None, symbol)} for target, symbol in without_job)
     if missing > plan.summary.get("total_without_family", 0):
         faults.append(f"{missing} routed pairs have no job, and only {plan.summary.get('total_without_family', 0)} are counted as without a family")
     return tuple(faults[:MAX_FAULTS])

@@ -5,7 +5,7 @@ Belongs here: the plan's content and the consumers' filters. Does not: its files
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +15,7 @@ from config.sections.training import TrainingConfig
 from routing_assets.contracts import Candidates, Mode, RoutingPlan
 from routing_assets.decisions.plan_documents import SCHEMA_VERSION, PlanError, collector_paused
 from routing_assets.evidence.feature_sets import feature_set_id
+from routing_assets.plans.left_out import has_no_local_job, targets_in_data
 from routing_assets.plans.plan_inputs import horizons_by_target, with_further_inputs
 from training_assets.contracts import Route, Stage, TrainingJob, TrainingPlan, TrainingType
 from training_assets.families.base import Family
@@ -44,11 +45,14 @@ def make_training_plan(
     config: TrainingConfig,
     state_features: Mapping[str, tuple[str, ...]] | None = None,
     library_versions: Mapping[str, str] | None = None,
+    symbols: Collection[str] | None = None,
 ) -> TrainingPlan:
     """The jobs of a routing plan, ordered by priority (highest first), target, symbol, the pooled job before local ones.
 
     One cross-sectional job a target pools exactly the symbols routed CROSS_SECTIONAL or BOTH; one symbol-specific job stands for each pair
-    routed SYMBOL_SPECIFIC, BOTH or EXPERIMENTAL_ONLY. A job that no configured family can take is left out and counted in the summary.
+    routed SYMBOL_SPECIFIC, BOTH or EXPERIMENTAL_ONLY. A pair that is in the experimental lane for its pooled side alone has none where a gate that
+    closes the lane refused its local side, and targets and symbols that the data lack have none; the summary's `left_out` names them. A job that no
+    configured family can take is left out and counted.
 
     Parameters
     ----------
@@ -56,6 +60,7 @@ def make_training_plan(
     families : the registry's entries; `config.families` names those in use, without regard to case.
     state_features : by target, features that tell the market's state, for the families that need one where the target's own tell nothing of it.
     library_versions : of `plan_libraries`, named in the metadata as given, so that two runs can be told apart by them.
+    symbols : of the panel that the jobs are for; targets are then those of `feature_sets`. None where the candidates' own are all there.
 
     Raises
     ------
@@ -63,9 +68,10 @@ def make_training_plan(
         A configured family that does not exist, a routed target without features or task type, a pair the candidates do not hold.
     """
     chosen = choose_families(families, config.families)
+    entries, left_out = targets_in_data(routing, feature_sets, symbols)
     with collector_paused():
         facts = _facts(candidates, routing)
-        drafts = [job for target in sorted(routing.targets) for job in _target_jobs(target, routing.targets[target], facts[target], feature_sets, chosen)]
+        drafts = [job for target, entry in entries.items() for job in _target_jobs(target, entry, facts[target], feature_sets, chosen)]
     if config.model_types == "cross-sectional":
         drafts = [job for job in drafts if job.training_type is TrainingType.CROSS_SECTIONAL]
     trained = with_further_inputs([job for job in drafts if job.model_families], chosen, horizons_by_target(candidates), state_features or {})
@@ -79,7 +85,8 @@ def make_training_plan(
         "model_families": sorted({name for job in jobs for name in job.model_families}),
         "library_versions": dict(library_versions or {}),
     }
-    summary = summarise(jobs, n_blocked=int(routing.metadata["route_counts"][Route.BLOCKED]), n_without_family=sum(not job.model_families for job in drafts))
+    n_without_family = sum(not job.model_families for job in drafts)
+    summary = summarise(jobs, int(routing.metadata["route_counts"][Route.BLOCKED]), n_without_family, left_out)
     document = training_plan_document(TrainingPlan(metadata, jobs, summary))
     metadata["run_id"] = f"run-{content_hash(document)[:12]}"
     return TrainingPlan({**metadata, "plan_id": content_hash({**document, "metadata": metadata})}, jobs, summary)
@@ -131,7 +138,7 @@ def filter_jobs(
 
     A cross-sectional job stays if it pools any of `symbols`, and keeps its whole pool: on other symbols it would be another model.
     `model_types` `cross-sectional` keeps pooled jobs only. Targets, families and routes match without regard to case; a route may be given without
-    its `ROUTE_`.
+    its `ROUTE_`. With ROUTE_BOTH go the pooled jobs that the blends of its pairs stand on.
 
     Raises
     ------
@@ -143,19 +150,26 @@ def filter_jobs(
     chosen_families = _matching("family", families, {name for job in plan.jobs for name in job.model_families}, fold=True)
     full_names = [f"ROUTE_{name.upper().removeprefix('ROUTE_')}" for name in routes]
     chosen_routes = _matching("route", full_names, {str(job.route) for job in plan.jobs}, fold=True)
+
+    def stays(job: TrainingJob) -> bool:
+        names = set(job.symbols or (job.symbol,))
+        return (not chosen_targets or job.target in chosen_targets) and (not chosen_symbols or bool(names & chosen_symbols))
+
+    blended = {job.target for job in plan.jobs if Route.BOTH in chosen_routes and job.route is Route.BOTH and stays(job)}
     jobs = []
     for job in plan.jobs:
-        names = set(job.symbols or (job.symbol,))
-        kept = (not chosen_targets or job.target in chosen_targets) and (not chosen_symbols or bool(names & chosen_symbols))
-        kept = kept and (not chosen_routes or str(job.route) in chosen_routes)
-        if kept and (model_types != "cross-sectional" or job.training_type is TrainingType.CROSS_SECTIONAL):
+        routed = not chosen_routes or str(job.route) in chosen_routes or (job.symbol is None and job.target in blended)
+        if stays(job) and routed and (model_types != "cross-sectional" or job.training_type is TrainingType.CROSS_SECTIONAL):
             narrowed = with_families(job, tuple(chosen_families))
             jobs += [narrowed] if narrowed.model_families else []
     return tuple(jobs)
 
 
-def summarise(jobs: Iterable[TrainingJob], n_blocked: int, n_without_family: int = 0) -> dict[str, Any]:
-    """Counts of jobs by route, type and priority; `total_blocked` counts pairs."""
+def summarise(jobs: Iterable[TrainingJob], n_blocked: int, n_without_family: int = 0, left_out: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Counts of jobs by route, type and priority; `total_blocked` counts pairs.
+
+    `left_out` : what is routed and has no job, `{code, target, symbol, reason}`; a null target or symbol stands for all.
+    """
     jobs = tuple(jobs)
     by_type = Counter(str(job.training_type) for job in jobs)
     return {
@@ -166,6 +180,7 @@ def summarise(jobs: Iterable[TrainingJob], n_blocked: int, n_without_family: int
         "total_symbol_jobs": by_type[TrainingType.SYMBOL_SPECIFIC],
         "total_blocked": n_blocked,
         "total_without_family": n_without_family,
+        "left_out": [dict(item) for item in left_out],
     }
 
 
@@ -173,7 +188,7 @@ def _target_jobs(
     target: str, entry: Mapping[str, Any], facts: _TargetFacts, feature_sets: Mapping[str, tuple[str, ...]], families: tuple[Family, ...]
 ) -> list[TrainingJob]:
     pairs = {symbol: (Route(pair["route"]), pair) for symbol, pair in sorted(entry["symbols"].items())}
-    if all(route is Route.BLOCKED for route, _ in pairs.values()):
+    if all(route is Route.BLOCKED or has_no_local_job(pair) for route, pair in pairs.values()):
         return []
     features = feature_sets.get(target)
     if not features:
@@ -183,7 +198,7 @@ def _target_jobs(
     jobs = [_pooled_job(target, pooled, for_blends, entry["cross_sectional"], facts, features, families)] if pooled else []
     stages = {flag: _stages(families, facts.task_type, single_symbol=True, cheap_only=flag) for flag in (False, True)}
     for symbol, (route, pair) in pairs.items():
-        if route in LOCAL_ROUTES:
+        if route in LOCAL_ROUTES and not has_no_local_job(pair):
             experimental = route is Route.EXPERIMENTAL_ONLY
             set_id, n_rows = facts.symbols[symbol]
             job = TrainingJob(

@@ -3,7 +3,7 @@
 Belongs here: files. Does not: what a job is (`training_plan`), or text layout (`plan_documents`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,16 @@ def training_plan_markdown(plan: TrainingPlan) -> str:
         row[1] += job.symbols is None and not job.experimental
         row[2] += job.experimental
     lines += [f"| {cell(target)} | {' | '.join(f'{count:,}' for count in rows[target])} |" for target in sorted(rows)]
+    lines += _left_out_rows(summary.get("left_out", ()))
     return "\n".join([*lines, *_job_rows(plan)]) + "\n"
+
+
+def _left_out_rows(left_out: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not left_out:
+        return []
+    rows = [f"| {cell(item['target'] or 'all')} | {cell(item['symbol'] or 'all')} | {cell(item['reason'])} |" for item in left_out[:MAX_JOBS]]
+    more = ["", f"and {len(left_out) - MAX_JOBS:,} more; {MASTER} holds each."] if len(left_out) > MAX_JOBS else []
+    return ["", "## Routed and not trained", "", "| target | symbol | why |", "| --- | --- | --- |", *rows, *more]
 
 
 def _job_rows(plan: TrainingPlan) -> list[str]:

@@ -11,8 +11,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from routing_assets.contracts import REASONS, ROUTES, STATES, Decisions, Measure, RowArray
-from routing_assets.decisions.flips import nearest_flips
+from config.sections.routing import RoutingConfig
+from routing_assets.contracts import REASONS, ROUTES, STATES, Decisions, Measure, ReasonCode, RowArray
+from routing_assets.decisions.flips import difference_measures, harm_measure, nearest_flips
 from routing_assets.decisions.gates import GATES
 from routing_assets.decisions.routing_plan import UNWRITTEN
 from routing_assets.report.frame import ROUTE_NAMES
@@ -46,7 +47,7 @@ def page_data(report: RoutingReport) -> dict[str, Any]:
     Returns
     -------
     Vocabularies by name, and `pairs`: one list a column, in the order of `report.table`. `local` and `pooled` hold every measure of the gates, a value a
-    pair and a value a target; bounds are distinct values with a position each, since few differ.
+    pair and a value a target, `local` also what the policy holds of a pair; bounds are distinct values with a position each, since few differ.
     """
     decisions = report.decisions
     candidates, rows = decisions.candidates, decisions.rows
@@ -64,7 +65,7 @@ def page_data(report: RoutingReport) -> dict[str, Any]:
         "reasons": REASONS,
         "sides": ["pooled", "local"],
         "pairs": pairs,
-        "local": side_measures(decisions, rows),
+        "local": [*side_measures(decisions, rows), *pair_measures(decisions, report.config.routing)],
         "pooled": side_measures(decisions, decisions.pooled_row_of_target),
         "flips": _flips(report),
         "by_target": target_pages(report),
@@ -88,6 +89,16 @@ def side_measures(decisions: Decisions, rows: RowArray) -> list[dict[str, Any]]:
         if measure.name != UNWRITTEN:
             entries.append({"gate": gate, "name": measure.name, "comparison": measure.comparison, **_columns(measure, rows, asked)})
     return entries
+
+
+def pair_measures(decisions: Decisions, config: RoutingConfig) -> list[dict[str, Any]]:
+    """What the policy holds of every pair beside the gates, in entries as of `side_measures`."""
+    rows = decisions.rows
+    held = [(str(ReasonCode.POOLED_HARMFUL), harm_measure(decisions, config)), *(("EVIDENCE", measure) for measure in difference_measures(decisions))]
+    return [
+        {"gate": gate, "name": measure.name, "comparison": measure.comparison, **_columns(measure, rows, ~np.isnan(measure.values[rows]))}
+        for gate, measure in held
+    ]
 
 
 def rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -115,7 +126,7 @@ def _columns(measure: Measure, rows: RowArray, asked: NDArray[np.bool_]) -> dict
 
 def _flips(report: RoutingReport) -> dict[str, Any]:
     flips = nearest_flips(report.decisions, report.config.routing)
-    return {"names": flips.names, "side": flips.sides, "measure": flips.measures, "outcome": flips.outcomes}
+    return {"names": flips.names, "side": flips.sides, "measure": flips.measures, "outcome": flips.outcomes, "words": flips.words}
 
 
 def _metric(decisions: Decisions, target: int) -> str:

@@ -187,8 +187,10 @@ def test_the_notebook_runs_from_bars_to_an_explained_route() -> None:
     assert "ROUTE_SYMBOL_SPECIFIC" in ran.printed
 
 
-@pytest.mark.parametrize("preset", sorted((ROOT / "config" / "presets").glob("*.yaml")), ids=lambda path: path.name)
-def test_a_preset_is_a_routing_section_that_the_schema_takes(preset: Path) -> None:
-    routing = yaml.safe_load(preset.read_text(encoding="utf-8"))["routing"]
+@pytest.mark.parametrize("preset", sorted((ROOT / "config" / "presets").iterdir()), ids=lambda path: path.name)
+def test_a_preset_is_a_folder_that_the_command_takes_and_changes_routing_alone(preset: Path) -> None:
+    routing = yaml.safe_load((preset / "routing.yaml").read_text(encoding="utf-8"))["routing"]
     overrides = [f"routing.{key}={json.dumps(value)}" for key, value in routing.items()]
-    assert load_config(None, overrides).routing.significance.method == "none"
+    config = load_config(preset)
+    assert config == load_config(None, overrides)
+    assert config.routing.significance.method == "none"

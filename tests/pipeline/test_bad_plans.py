@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from routing_assets import api
 from routing_assets.contracts import CANDIDATE_SCHEMA
-from tests.pipeline.command import everything, leftovers, results, switchyard, write_config, write_market
+from routing_assets.decisions.plan_documents import read_routing_plan
+from tests.pipeline.command import Answer, everything, leftovers, results, switchyard, write_config, write_market
 from tests.pipeline.test_bad_input import assert_told
 from training_assets.plan_reader import content_hash
 
@@ -158,13 +160,77 @@ def test_a_file_that_is_no_table_is_refused(planned: Path, tmp_path: Path, conte
     assert_told(answer, 2, ("given.parquet", "not a readable parquet"))
 
 
+def row_of(table: pa.Table, **changes: str) -> pa.Table:
+    """The first SYMBOL_SPECIFIC row of a candidates table with other names."""
+    return pa.Table.from_pylist([{**table.slice(1, 1).to_pylist()[0], **changes}], schema=CANDIDATE_SCHEMA)
+
+
+def route_given(root: Path, table: pa.Table, given: Path) -> Answer:
+    pq.write_table(table, given)
+    return switchyard("plan", "--candidates", given, "--json", *common(root))
+
+
+def test_candidates_of_other_data_are_refused_and_nothing_is_routed(planned: Path, copied: Path) -> None:
+    shutil.rmtree(copied / "bars")
+    write_market(copied / "bars", n_bars=390)
+    before = everything(copied / "out" / "METRICS") | everything(copied / "out" / "globals")
+    answer = switchyard("plan", "--candidates", planned / "out" / CANDIDATES, *common(copied))
+    assert_told(answer, 2, ("routing_candidates.parquet", "made from other data", "data_hash"))
+    assert everything(copied / "out" / "METRICS") | everything(copied / "out" / "globals") == before
+
+
+def test_routing_our_own_candidates_again_gives_the_same_plans_byte_for_byte(planned: Path, copied: Path) -> None:
+    answer = switchyard("plan", "--candidates", planned / "out" / CANDIDATES, *common(planned)[:4], "--output-dir", copied / "again")
+    assert answer.status == 0, answer.err
+    for path in (CANDIDATES, Path("METRICS/routing_plan/routing_plan.json"), MASTER):
+        assert (copied / "again" / path).read_bytes() == (planned / "out" / path).read_bytes()
+    stored = read_routing_plan(planned / "out" / "METRICS" / "routing_plan")
+    assert api.routing_plan(api.read_run(planned / "out"), git_commit=stored.metadata["git_commit"]) == stored
+    assert pq.read_table(copied / "again" / "METRICS" / "stability.parquet").num_rows == 0
+    assert pq.read_table(copied / "again" / "METRICS" / "target_ranking.parquet")["skill"].null_count == 2
+
+
+def test_symbols_and_targets_that_the_data_lack_are_routed_and_not_trained(copied: Path) -> None:
+    table = pq.read_table(copied / "out" / CANDIDATES).cast(CANDIDATE_SCHEMA).replace_schema_metadata(None)
+    rows = pa.concat_tables([table, row_of(table, symbol="ZZZ"), row_of(table, target="y_other_5d")])
+    answer = route_given(copied, rows, copied / "given.parquet")
+    assert answer.status == 1, answer.err
+    problems = json.loads(answer.out)["problems"]
+    assert len(problems) == 2
+    assert problems[0].startswith("target y_other_5d: the data have no such target")
+    assert problems[1].startswith("symbol ZZZ: the data have no such symbol")
+    routed = json.loads((copied / "out/METRICS/routing_plan/routing_plan.json").read_text())["targets"]
+    assert "y_other_5d" in routed
+    jobs = json.loads((copied / "out" / MASTER).read_text())["jobs"]
+    assert jobs
+    assert not any(job["target"] == "y_other_5d" or "ZZZ" in (job["symbol"], *(job["symbols"] or ())) for job in jobs)
+
+
+def test_a_table_of_other_targets_alone_is_routed_and_leaves_no_job(copied: Path) -> None:
+    table = pq.read_table(copied / "out" / CANDIDATES).cast(CANDIDATE_SCHEMA).replace_schema_metadata(None)
+    answer = route_given(copied, row_of(table, target="y_other_5d"), copied / "given.parquet")
+    assert answer.status == 1, answer.err
+    assert json.loads(answer.out)["n_jobs"] == 0
+    assert list(json.loads((copied / "out/METRICS/routing_plan/routing_plan.json").read_text())["targets"]) == ["y_other_5d"]
+
+
+@pytest.mark.parametrize("key", ["routing.stability_classification.stable_lower_bound=0.9", "routing.harmful_confidence=0.9"])
+def test_what_if_says_which_settings_act_before_routing(planned: Path, key: str) -> None:
+    answer = switchyard("what-if", "--set", key, "--output-dir", planned / "out")
+    assert answer.status == 0, answer.err
+    assert f"note: {key.partition('=')[0]} changes the candidates, which stay as they are here" in answer.out
+    assert "note" not in switchyard("what-if", "--set", "routing.significance.max_q=0.05", "--output-dir", planned / "out").out
+
+
 BAD_COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no command": ((), ("COMMAND",)),
     "an unknown command": (("fly",), ("'fly'", "choose from")),
     "explain without a target": (("explain",), ("target",)),
     "explain an unknown target": (("explain", "volatility_ris_5d"), ("did you mean 'volatility_rise_5d'?",)),
+    "explain where nothing was planned": (("explain", "x", "--output-dir", "/nowhere"), ("no such file; `switchyard plan` writes", "--output-dir")),
     "explain an unknown symbol": (("explain", "volatility_rise_5d", "AAB"), ("no symbol 'AAB'", "did you mean")),
     "what-if without a change": (("what-if",), ("nothing to change", "--set")),
+    "what-if with a key of an unknown group": (("what-if", "--set", "routing.signifcance.max_q=1"), ("--set: unknown key 'routing.signifcance'",)),
     "what-if with an unknown key": (("what-if", "--set", "routing.max_q=1"), ("unknown key 'routing.max_q'",)),
     "train an unknown target": (("train", "--targets", "nothing"), ("no job of the plan has target 'nothing'", "volatility_rise_5d")),
     "train an unknown family": (("train", "--families", "LSTM"), ("no job of the plan has family 'LSTM'", "Ridge")),
@@ -224,7 +290,7 @@ def test_what_if_says_of_a_setting_that_only_a_plan_shows_its_effect(planned: Pa
     answer = switchyard("what-if", "--output-dir", planned / "out", "--set", "seed=3", "--set", "routing.significance.max_q=0.5")
     assert answer.status == 0, answer.err
     assert [line for line in answer.out.splitlines() if line.startswith("note: ")] == [
-        "note: seed changes the scores, which stay as they are here; `switchyard plan --set` shows its effect"
+        "note: seed changes the candidates, which stay as they are here; `switchyard plan --set` shows its effect"
     ]
 
 

@@ -127,26 +127,28 @@
       gate.scope = "row";
       row.append(gate, element("td", measure.name), element("td", shown(valueOf(measure, place))));
       row.append(element("td", `${measure.comparison} ${Array.isArray(bound) ? bound.join(", ") : shown(bound)}`));
-      const missed = measure.gate === "STRONG" ? ["not reached", ""] : ["refused", "fail"];
+      const missed = ["STRONG", "EVIDENCE"].includes(measure.gate) ? ["not reached", ""] : ["refused", "fail"];
       row.append(element("td", ...(outcome ? ["passed", "pass"] : missed)));
     }
     return table;
   };
 
-  const opposite = { ">=": "<", "<=": ">" };
+  const opposite = { ">=": "<", "<=": ">", ">": "<=", "<": ">=" };
   const flipOf = (pair) => {
     const side = data.flips.side[pair];
     if (side < 0) return "No single change of one number flips it.";
     const name = data.flips.names[data.flips.measure[pair]];
-    const place = side === 0 ? pairs.target[pair] : pair;
-    const measure = data[data.sides[side]].find((one) => one.name === name);
+    const ofTarget = side === 0 ? data.pooled.find((one) => one.name === name) : undefined;
+    const place = ofTarget ? pairs.target[pair] : pair;
+    const measure = ofTarget ?? data.local.find((one) => one.name === name);
     const [value, bound, held] = [valueOf(measure, place), boundOf(measure, place), measure.passed[place] === 1];
     const outcome = data.routes[data.flips.outcome[pair]].code;
     const room = outcome === "ROUTE_EXPERIMENTAL_ONLY" ? " (while the lane has room)" : "";
     const subject = `Nearest change: ${data.sides[side]} ${name} ${shown(value)}`;
-    if (Array.isArray(bound)) return `${subject}: would be ${outcome}${room} if ${held ? "outside" : "one of"} ${bound.join(", ")}.`;
+    const words = measure.words.filter((_, code) => (data.flips.words[pair] >> code) & 1);
+    if (words.length) return `${subject}: would be ${outcome}${room} if ${words.length > 1 ? "one of " : ""}${words.join(", ")}.`;
     const [now, then] = held ? [measure.comparison, opposite[measure.comparison]] : [opposite[measure.comparison], measure.comparison];
-    if (value === null) return `${subject}: would be ${outcome}${room} at ${measure.comparison} ${shown(bound)}.`;
+    if (value === null) return `${subject}: would be ${outcome}${room} at ${then} ${shown(bound)}.`;
     return `${subject} ${now} ${shown(bound)}: would be ${outcome}${room} at ${then} ${shown(bound)}.`;
   };
 

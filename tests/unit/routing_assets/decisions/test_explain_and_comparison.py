@@ -52,9 +52,37 @@ def test_every_number_stands_beside_its_bound_and_margin():
     assert "ROUTE_BOTH" in answer.text()
 
 
-def test_a_leaking_pair_has_no_flip_and_says_why():
+def test_a_leaking_pair_is_flipped_by_its_leakage_status_alone():
     answer = explained(candidates(pooled(), local(leakage_status="BLOCKED")))
-    assert (answer.flips, answer.reasons[0]) == ((), "PAIR_LEAKS")
+    assert answer.reasons[0] == "PAIR_LEAKS"
+    assert {flip.name for flip in answer.flips} == {"leakage_status"}
+    assert "local leakage_status BLOCKED: would be ROUTE_BOTH if SAFE" in [flip.text for flip in answer.flips]
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "text"),
+    [
+        ({}, "local_minus_pooled_ci_low", "local local_minus_pooled_ci_low -0.01 <= 0: would be ROUTE_SYMBOL_SPECIFIC at > 0"),
+        ({}, "local_minus_pooled_ci_high", "local local_minus_pooled_ci_high 0.03 >= 0: would be ROUTE_CROSS_SECTIONAL at < 0"),
+        ({"local_minus_pooled_ci_low": 0.01}, "local_minus_pooled_ci_low", "local local_minus_pooled_ci_low 0.01 > 0: would be ROUTE_BOTH at <= 0"),
+        (
+            {"pooled_score_on_symbol_ci_high": 0.49},
+            "pooled_score_on_symbol_ci_high",
+            "pooled pooled_score_on_symbol_ci_high 0.49 < 0.5: would be ROUTE_BOTH at >= 0.5",
+        ),
+        ({"n_effective": None}, "n_effective", "local n_effective not computed: would be ROUTE_CROSS_SECTIONAL at < 40"),
+    ],
+)
+def test_flips_of_the_difference_of_harm_and_of_what_was_not_computed_say_what_has_to_be(changes, name, text):
+    row = {"local_minus_pooled_ci_low": -0.01, "local_minus_pooled_ci_high": 0.03, "pooled_score_on_symbol_ci_high": 0.56, **changes}
+    assert text in [flip.text for flip in explained(candidates(pooled(), local(**row))).flips if flip.name == name]
+
+
+def test_distances_run_to_the_next_count_and_on_the_scale_of_normal_deviates():
+    answer = explained(candidates(pooled(), local(sample_size=400, p_value=0.05, q_value=0.05)))
+    distances = {flip.name: flip.distance for flip in answer.flips if flip.side == "SYMBOL_SPECIFIC"}
+    assert distances["sample_size"] == pytest.approx(1 / 400)
+    assert distances["q_value"] == pytest.approx((1.6449 - 1.2816) / 1.2816, rel=1e-3)
 
 
 def test_a_pooled_side_is_explained_without_a_symbol():
@@ -135,7 +163,7 @@ def test_diff_tells_added_removed_and_changed_jobs_with_reasons():
     ("name", "rows", "auc"), [("foxml_default", (5_000, 1_000), (0.52, 0.58, 0.54, 0.60)), ("foxml_strict", (50_000, 5_000), (0.55, 0.60, 0.58, 0.62))]
 )
 def test_a_preset_loads_over_the_shipped_settings(name, rows, auc):
-    sections = parse_yaml((PACKAGED_CONFIG_DIR / "presets" / f"{name}.yaml").read_text(), name)
+    sections = parse_yaml((PACKAGED_CONFIG_DIR / "presets" / name / "routing.yaml").read_text(), name)
     routing = load_config(values={f"routing.{key}": value for key, value in sections["routing"].items()}).routing
     assert (routing.min_sample_size.cross_sectional, routing.min_sample_size.symbol) == rows
     sides = (routing.cross_sectional, routing.symbol)

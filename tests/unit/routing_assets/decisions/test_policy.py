@@ -91,9 +91,24 @@ def test_the_lane_takes_the_best_lower_bounds_up_to_its_share_rounded_down():
 
 
 def test_the_cap_breaks_ties_by_symbol_and_never_exceeds_its_share():
-    over = over_the_cap(np.ones(10, bool), np.repeat([0, 1], 5), np.full(10, 0.5), 0.2)
+    over = over_the_cap(np.ones(10, bool), np.repeat([0, 1], 5), np.zeros(10, np.int64), np.full(10, 0.5), 0.2)
     assert np.flatnonzero(~over).tolist() == [0, 5]
-    assert over_the_cap(np.ones(3, bool), np.zeros(3, np.int64), np.zeros(3), 0.2).all()
+    assert over_the_cap(np.ones(3, bool), np.zeros(3, np.int64), np.zeros(3, np.int64), np.zeros(3), 0.2).all()
+
+
+def test_where_the_pooled_side_alone_is_experimental_the_best_lower_bounds_go_first_too_and_those_that_cannot_be_trained_last():
+    bounds = [0.50, 0.53, 0.52, None]
+    rows = [local(f"S{place}", stability="UNKNOWN", p_value=0.9, score_ci_low=bound) for place, bound in enumerate(bounds)]
+    short = local("A", sample_size=20, score_ci_low=0.9)
+    decisions = decide(pooled(stability="DIVERGED"), short, *rows, experimental=Experimental(max_fraction_symbols_per_target=0.4))
+    assert [route(decisions, pair) for pair in range(5)] == ["ROUTE_BLOCKED", "ROUTE_BLOCKED", *["ROUTE_EXPERIMENTAL_ONLY"] * 2, "ROUTE_BLOCKED"]
+
+
+@pytest.mark.parametrize("refused", [{"sample_size": 20}, {"leakage_status": "UNKNOWN"}, {"score": None}, {"model_status": "FAILED"}])
+def test_a_pair_in_the_lane_for_its_pooled_side_says_where_no_local_model_may_be_trained(refused):
+    decisions = decide(pooled(stability="DIVERGED"), local("A", **refused), local("B", stability="UNKNOWN", p_value=0.9))
+    assert [route(decisions, pair) for pair in range(2)] == ["ROUTE_EXPERIMENTAL_ONLY"] * 2
+    assert [REASONS[code] if code >= 0 else None for code in decisions.policy_reasons] == ["NO_LOCAL_JOB", None]
 
 
 @settings(max_examples=40, deadline=None)
@@ -145,7 +160,8 @@ def test_the_mean_of_a_target_lowers_the_q_of_its_weak_pairs_and_without_it_noth
     plain = candidate_q_values(without, Significance(family="both"))
     shrunk = candidate_q_values(with_mean, Significance(family="both"))
     assert (plain >= 0.19).all()
-    np.testing.assert_allclose(shrunk, 0.2 * 0.1)  # one in ten counted without a signal: (0 + 1) / (20 x 0.5)
+    # One in ten counted without a signal: (0 + 1) / (20 x 0.5); a q is never below its p.
+    np.testing.assert_allclose(shrunk, np.maximum(0.2 * 0.1, weak))
 
 
 def test_a_family_by_target_is_corrected_by_target():

@@ -117,3 +117,13 @@ def test_a_written_table_still_says_its_data_and_how_its_q_was_corrected(tmp_pat
     write_candidates(table, tmp_path / "candidates.parquet")
     again = read_candidates(tmp_path / "candidates.parquet")
     assert (again.data_hash, again.corrected_by) == ("0123456789abcdef", "fdr_bh:both")
+
+
+def test_a_table_of_other_data_is_refused_and_one_that_states_none_is_not(tmp_path):
+    stated, silent = (candidates(local(), data_hash=known) for known in ("0" * 16, None))
+    write_candidates(stated, tmp_path / "stated.parquet")
+    write_candidates(silent, tmp_path / "silent.parquet")
+    assert read_candidates(tmp_path / "stated.parquet", "0" * 16).data_hash == "0" * 16
+    assert read_candidates(tmp_path / "silent.parquet", "1" * 16).data_hash is None
+    with pytest.raises(CandidatesError, match=r"stated\.parquet: made from other data: its data_hash is 0{16}, the panel's is 1{16}"):
+        read_candidates(tmp_path / "stated.parquet", "1" * 16)

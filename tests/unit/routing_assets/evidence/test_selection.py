@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from config.load import load_config
 from config.schema import Config
-from routing_assets.evidence.selection import SELECTION_COLUMNS, canary_bound, select_features, selected_features
+from routing_assets.evidence.selection import BEATS, BEYOND, LOSES, SELECTION_COLUMNS, TOPPED_UP, canary_bound, given_features, select_features
 from routing_assets.evidence.selection_sample import selection_sample, unit_midranks
 from tests.panels import BINARY_TARGET, CLASS_TARGET, REGRESSION_TARGET, make_panel
 from training_assets.panel.panel import Panel
@@ -133,7 +133,7 @@ def test_constant_missing_and_sparse_features_are_ranked_and_not_selected() -> N
 
 def test_without_automatic_selection_every_feature_is_selected_and_nothing_is_measured() -> None:
     frame = one_target(planted_panel(12, "linear", n_symbols=2), config(features__auto_select=False))
-    assert frame["selected"].all()
+    assert frame[["selected", "given"]].all(axis=None)
     assert frame[["rank_ic", "linear", "gain", "permutation", "consensus", "canary_bound"]].isna().all(axis=None)
 
 
@@ -156,12 +156,24 @@ def test_the_number_selected_is_capped_at_the_best() -> None:
     assert frame["rank"][frame["selected"]].max() == 4
 
 
-def test_a_lone_winner_is_topped_up_by_consensus_and_many_winners_are_not() -> None:
-    names = [f"f{number}" for number in range(30)]
-    frame = pd.DataFrame({"target": "t", "feature": names, "rank": np.arange(1, 31), "selected": np.arange(30) < 1})
-    assert selected_features(frame, "t") == tuple(names[:20])
-    assert selected_features(frame.assign(selected=np.arange(30) < 25), "t") == tuple(names[:25])
-    assert selected_features(frame.assign(selected=False).head(5), "t") == tuple(names[:5])
+@pytest.mark.parametrize(("top_m", "n_given"), [(100, 20), (5, 5), (1, 1)])
+def test_models_are_given_what_the_table_says_topped_up_where_few_win_and_never_more_than_asked_for(top_m: int, n_given: int) -> None:
+    frame = one_target(planted_panel(0, "linear"), config(features__top_m=top_m))
+    given = given_features(frame, REGRESSION_TARGET)
+    assert given == tuple(frame.loc[frame["given"], "feature"]) == tuple(frame["feature"].head(n_given))
+    assert chosen(frame) <= set(given)
+    reasons = frame.set_index("feature")["reason"]
+    assert (reasons[list(chosen(frame))] == BEATS).all()
+    assert (reasons[[name for name in given if name not in chosen(frame)]] == TOPPED_UP).all()
+    assert set(reasons[~frame.set_index("feature")["given"]]) <= {LOSES, BEYOND}
+
+
+def test_where_many_win_nothing_is_added_to_them() -> None:
+    panel = planted_panel(13, "linear", n_symbols=6)
+    values = np.asarray(panel.features[:25], float).sum(axis=0) + np.random.default_rng(14).normal(size=panel.n_rows)
+    frame = one_target(with_labels(panel, values))
+    assert len(chosen(frame)) > 20
+    assert set(given_features(frame, REGRESSION_TARGET)) == chosen(frame)
 
 
 def test_the_bound_is_never_below_the_best_canary_and_rises_with_the_number_of_features() -> None:

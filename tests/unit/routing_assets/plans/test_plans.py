@@ -16,9 +16,10 @@ from config.sections.training import TrainingConfig
 from routing_assets.contracts import RoutingPlan
 from routing_assets.decisions.plan_documents import PLAN_DEPTH, PlanError, json_text, lay_out, read_routing_plan, write_routing_plan, yaml_text
 from routing_assets.evidence.candidates_table import candidates_from_table, read_candidates, write_candidates
+from routing_assets.plans.plan_consistency import plan_against_routes
 from routing_assets.plans.training_plan import filter_jobs, job_id, make_training_plan, training_plan_document
 from routing_assets.plans.training_plan_files import MASTER, find_training_plan, load_training_plan, write_training_plan
-from tests.candidate_rows import candidates, local, pooled
+from tests.candidate_rows import STATE_CHANGES, candidates, local, pooled
 from tests.plan_samples import DATA, FAMILIES, FORMATS, TRAINING, five_routes, plan_of, schema, training_of
 from training_assets.contracts import TrainingType
 from training_assets.plan_reader import content_hash
@@ -41,6 +42,16 @@ def test_a_routing_plan_states_route_states_reasons_and_each_number_with_its_bou
     assert pairs["BLOCKED"]["reason"][0] == "PAIR_LEAKS"
     assert plan.metadata["data_hash"] == DATA
     assert sum(plan.metadata["route_counts"].values()) == plan.metadata["n_pairs"] == 5
+
+
+@pytest.mark.parametrize(("low", "high", "passed"), [(-0.01, 0.02, False), (0.01, 0.02, True), (-0.02, -0.01, True)])
+def test_the_difference_that_decides_stands_beside_the_bound_it_met(low, high, passed):
+    row = {"local_minus_pooled": 0.0, "local_minus_pooled_ci_low": low, "local_minus_pooled_ci_high": high}
+    plan = plan_of(candidates(pooled(), local("A", **row), local("B", **row, **STATE_CHANGES["DISALLOWED"])))
+    pairs = plan.targets["fwd_ret_12b"]["symbols"]
+    assert pairs["A"]["evidence"]["local_minus_pooled"] == {"bound": 0.0, "ci_high": high, "ci_low": low, "passed": passed, "value": 0.0}
+    assert "bound" not in pairs["B"]["evidence"]["local_minus_pooled"]
+    jsonschema.validate(plan.document(), schema("routing_plan"))
 
 
 def test_a_pooled_side_that_nobody_uses_is_disabled():
@@ -186,7 +197,31 @@ def test_jobs_follow_the_routes():
         "total_symbol_jobs": 3,
         "total_blocked": 1,
         "total_without_family": 0,
+        "left_out": [],
     }
+
+
+@pytest.mark.parametrize("refused", [{"sample_size": 20}, {"leakage_status": "UNKNOWN"}])
+def test_a_refused_local_side_is_never_trained_in_the_experimental_lane_and_the_plan_says_why(tmp_path, refused):
+    table = candidates(pooled(stability="DIVERGED"), local("SHORT", **refused), local("TRY", stability="UNKNOWN", p_value=0.9))
+    plan = training_of(table)
+    assert [job.symbol for job in plan.jobs] == ["TRY"]
+    (left_out,) = plan.summary["left_out"]
+    assert (left_out["code"], left_out["target"], left_out["symbol"]) == ("NO_LOCAL_JOB", "fwd_ret_12b", "SHORT")
+    assert f"SYMBOL_SPECIFIC:{'SAMPLE_SIZE' if 'sample_size' in refused else 'LEAKAGE'}" in left_out["reason"]
+    jsonschema.validate(training_plan_document(plan), schema("master_training_plan"))
+    write_training_plan(plan, tmp_path / "plan", ("md",))
+    assert "only the pooled side is EXPERIMENTAL" in (tmp_path / "plan" / "training_plan.md").read_text()
+    assert not plan_against_routes(plan, plan_of(table))
+
+
+def test_targets_and_symbols_that_the_data_lack_have_no_job_and_are_named():
+    table = candidates(pooled(), local("A"), local("B"), local("GONE"), pooled(target="other"), local("A", target="other"))
+    plan = make_training_plan(plan_of(table), table, {"fwd_ret_12b": ("f",)}, FAMILIES, TRAINING, symbols=("A", "B"))
+    assert {(job.target, job.symbol) for job in plan.jobs} == {("fwd_ret_12b", symbol) for symbol in (None, "A", "B")}
+    assert next(job.symbols for job in plan.jobs if job.symbol is None) == ("A", "B")
+    assert [(item["target"], item["symbol"]) for item in plan.summary["left_out"]] == [("other", None), (None, "GONE")]
+    assert not plan_against_routes(plan, plan_of(table))
 
 
 def test_a_job_that_no_family_can_take_is_left_out_and_counted():
@@ -280,7 +315,9 @@ def test_consumers_filter_jobs_and_hear_of_names_that_are_not_there():
     assert filter_jobs(plan, symbols=["CS"])[0].symbols == ("BOTH", "CS")
     assert {job.model_families for job in filter_jobs(plan, families=["RIDGE"], targets=["FWD_RET_12B"])} == {("Ridge",)}
     assert [job.symbol for job in filter_jobs(plan, model_types="cross-sectional")] == [None]
-    assert {str(job.route) for job in filter_jobs(plan, routes=["both"])} == {"ROUTE_BOTH"}
+    assert {(str(job.route), job.symbol) for job in filter_jobs(plan, routes=["both"])} == {("ROUTE_BOTH", "BOTH"), ("ROUTE_CROSS_SECTIONAL", None)}
+    assert [job.symbol for job in filter_jobs(plan, routes=["both"], symbols=["CS"])] == []
+    assert [job.symbol for job in filter_jobs(plan, routes=["symbol_specific"])] == ["LOCAL"]
     with pytest.raises(PlanError, match="ROUTE_SIDEWAYS"):
         filter_jobs(plan, routes=["sideways"])
     with pytest.raises(PlanError, match="symbol 'NOPE'"):
