@@ -164,13 +164,23 @@ def end_abandoned_runs(instance: dg.DagsterInstance, output_dir: Path) -> tuple[
     """Mark unfinished runs that commands executed for this output folder as failed and return their ids; call it under the folder's lock.
 
     Whoever holds the lock is the only command at work there, so such a run belongs to a process that is gone. Left as they are, these runs would
-    seem in flight for good, and hold back the deletion of their partitions.
+    seem in flight for good, and hold back the deletion of their partitions. Their places in pools are freed, and those of any run that has ended:
+    a pool counts a place as taken until it is given back, and whoever comes next would wait for good.
     """
     unfinished = [status for status in dg.DagsterRunStatus if status not in _FINISHED]
     abandoned = instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={OUTPUT_TAG: str(output_dir.resolve())}))
     for run in abandoned:
         instance.report_run_failed(run, "the process of this run is gone; the next command on the output folder goes on from what it finished")
+    _free_places_of_ended_runs(instance)
     return tuple(run.run_id for run in abandoned)
+
+
+def _free_places_of_ended_runs(instance: dg.DagsterInstance) -> None:
+    holders = list(instance.event_log_storage.get_concurrency_run_ids())
+    if not holders:
+        return
+    for run in instance.get_runs(dg.RunsFilter(run_ids=holders, statuses=list(_FINISHED))):
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def last_seconds(instance: dg.DagsterInstance, output_dir: Path, n_runs: int = 10) -> dict[str, float]:
