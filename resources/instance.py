@@ -52,6 +52,10 @@ concurrency:
   pools:
     granularity: op
     default_limit: 1
+run_monitoring:
+  enabled: true
+  poll_interval_seconds: 30
+  free_slots_after_run_end_seconds: 60
 retention:
   sensor:
     purge_after_days: {skipped: 7, failure: 30, success: 90}
