@@ -17,6 +17,7 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from resources.files import folder_written_atomically, write_atomically
 from resources.output_lock import held_for_run, pen_held
@@ -42,22 +43,36 @@ class ArtifactStore(dg.ConfigurableIOManager):
     """IO manager over the output tree; values are read back by the type that the asset asks for."""
 
     settings: dg.ResourceDependency[Settings]
+    training_steps: list[str] = Field(default_factory=list, description="Steps that write models and no table or plan of the tree.")
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["ArtifactStore"]:
-        """Hold the output folder while a run that the UI or a daemon started is at work, so that no command changes it meanwhile, and the pen besides.
+        """Hold the output folder while a run that the UI or a daemon started is at work, so that no command changes it meanwhile; and, where the run
+        does more than train, the pen besides.
 
-        Whatever takes or gives values here reads and writes tables of the tree; a run holds the pen from its first step to its last, so that the
-        tables of one plan are of one plan; and what a store holds is here from then on, and there again at its end. Models are trained without this
-        manager, by as many runs at once as there are.
+        A run that writes tables holds the pen from its first step to its last, so that the tables of one plan are of one plan; and what a store holds is
+        here from then on, and there again at its end. Of runs that only train as many are at work at once as there are, beside one that plans too.
+
+        The folder is held before any step takes its place in a pool, as the command does it: the other way round a run could keep the place that the
+        command waits for, and wait for the command's folder. Dagster makes this manager for every run that trains, since models depend on the panel.
         """
         if context.run is None:
             yield self
             return
         output, tell = self.settings.output, dg.get_dagster_logger("switchyard").info
-        store = remote_store(self.settings.load().resources.store, output)
-        with held_for_run(output, context.run.tags, tell) as shared, pen_held(output, tell) if shared else nullcontext(), tree_in_step(store):
-            yield self
+        with held_for_run(output, context.run.tags, tell) as shared:
+            if self._only_trains(context):
+                yield self
+                return
+            store = remote_store(self.settings.load().resources.store, output)
+            with pen_held(output, tell) if shared else nullcontext(), tree_in_step(store):
+                yield self
+
+    def _only_trains(self, context: dg.InitResourceContext) -> bool:
+        run = context.run
+        if run is None or context.instance is None or run.execution_plan_snapshot_id is None:
+            return False
+        return set(context.instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id).step_keys_to_execute) <= set(self.training_steps)
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Write one asset's value; None is written nowhere (the asset wrote its documents itself)."""

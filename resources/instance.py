@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.execution.plan.objects import UserFailureData
+from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from resources.files import write_atomically
@@ -50,6 +52,10 @@ concurrency:
   pools:
     granularity: op
     default_limit: 1
+run_monitoring:
+  enabled: true
+  poll_interval_seconds: 30
+  free_slots_after_run_end_seconds: 60
 retention:
   sensor:
     purge_after_days: {skipped: 7, failure: 30, success: 90}
@@ -71,7 +77,10 @@ class StorageError(RuntimeError):
 
 @dataclass(frozen=True)
 class RunProblem:
-    """Why a step failed: the first error's class and message, its traceback, and what a `dagster.Failure` told about."""
+    """Why a step failed, or its run outside of any step: the first error's class and message, its traceback, and what a `dagster.Failure` told about.
+
+    `step` : the step that failed; the job where none did, as when a resource could not be made or put away.
+    """
 
     step: str
     error_class: str
@@ -82,8 +91,8 @@ class RunProblem:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to. `failed_checks` holds, by `asset:check`, what each that failed says; `metadata`, by asset, the metadata of its materializations,
-    partition keys under `partition`."""
+    """What a run came to; where it is no success there is a problem at least. `failed_checks` holds, by `asset:check`, what each that failed says;
+    `metadata`, by asset, the metadata of its materializations, partition keys under `partition`."""
 
     run_id: str
     success: bool
@@ -159,13 +168,23 @@ def end_abandoned_runs(instance: dg.DagsterInstance, output_dir: Path) -> tuple[
     """Mark unfinished runs that commands executed for this output folder as failed and return their ids; call it under the folder's lock.
 
     Whoever holds the lock is the only command at work there, so such a run belongs to a process that is gone. Left as they are, these runs would
-    seem in flight for good, and hold back the deletion of their partitions.
+    seem in flight for good, and hold back the deletion of their partitions. Their places in pools are freed, and those of any run that has ended:
+    a pool counts a place as taken until it is given back, and whoever comes next would wait for good.
     """
     unfinished = [status for status in dg.DagsterRunStatus if status not in _FINISHED]
     abandoned = instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={OUTPUT_TAG: str(output_dir.resolve())}))
     for run in abandoned:
         instance.report_run_failed(run, "the process of this run is gone; the next command on the output folder goes on from what it finished")
+    _free_places_of_ended_runs(instance)
     return tuple(run.run_id for run in abandoned)
+
+
+def _free_places_of_ended_runs(instance: dg.DagsterInstance) -> None:
+    holders = list(instance.event_log_storage.get_concurrency_run_ids())
+    if not holders:
+        return
+    for run in instance.get_runs(dg.RunsFilter(run_ids=holders, statuses=list(_FINISHED))):
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def last_seconds(instance: dg.DagsterInstance, output_dir: Path, n_runs: int = 10) -> dict[str, float]:
@@ -226,7 +245,7 @@ def run_job(
             asset_selection=None if only_assets is None else [dg.AssetKey(name) for name in only_assets],
             raise_on_error=False,
         )
-    problems = [_problem(event) for event in result.all_events if event.is_step_failure]
+    problems = _problems(result, job_name)
     metadata: dict[str, list[Mapping[str, Any]]] = {}
     for event in result.get_asset_materialization_events():
         written = event.materialization
@@ -237,7 +256,7 @@ def run_job(
         for check in result.get_asset_check_evaluations()
         if not check.passed
     }
-    return RunResult(result.run_id, result.success, tuple(problems), failed, metadata)
+    return RunResult(result.run_id, result.success and not problems, problems, failed, metadata)
 
 
 @contextmanager
@@ -287,15 +306,29 @@ class _Listening(logging.Handler):
         self._listen(kind, str(meta.get("step_key") or ""), str(meta.get("orig_message") or record.getMessage()))
 
 
-def _problem(event: dg.DagsterEvent) -> RunProblem:
-    failure = event.step_failure_data
-    error, told = failure.error, failure.user_failure_data
+def _problems(result: dg.ExecuteInProcessResult, job_name: str) -> tuple[RunProblem, ...]:
+    """Why a run did not come through: steps that failed; resources that could not be put away, which Dagster takes for success; and where there is
+    neither, what ended the run before its first step or between two."""
+    found = []
+    for event in result.all_events:
+        if event.is_step_failure:
+            failure = event.step_failure_data
+            found.append(_problem(str(event.step_key), event.message, failure.error, failure.user_failure_data))
+        elif event.is_engine_event and event.engine_event_data.error is not None:
+            found.append(_problem(job_name, event.message, event.engine_event_data.error))
+    if not found and not result.success:
+        ended = [event for event in result.all_events if event.is_run_failure]
+        found = [_problem(job_name, event.message, event.job_failure_data.error) for event in ended] or [_problem(job_name, "the run ended before it was done")]
+    return tuple(found)
+
+
+def _problem(place: str, told: str | None, error: SerializableErrorInfo | None = None, failure: UserFailureData | None = None) -> RunProblem:
     # Dagster's own wrappings are left aside; what an error of ours was raised from is in its words already.
     while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
         error = error.cause
-    details = {name: getattr(value, "value", value) for name, value in told.metadata.items()} if told else {}
-    message = error.message.strip() if error is not None else str(event.message)
+    details = {name: getattr(value, "value", value) for name, value in failure.metadata.items()} if failure else {}
+    message = error.message.strip() if error is not None else str(told)
     message = re.sub(r"^[\w.]+(Error|Failure|Exception|Interrupt\w*): ", "", message)
-    if told is not None and told.description:
-        message = told.description
-    return RunProblem(str(event.step_key), (error.cls_name or "") if error else "", message, error.to_string() if error else "", details)
+    if failure is not None and failure.description:
+        message = failure.description
+    return RunProblem(place, (error.cls_name or "") if error else "", message, error.to_string() if error else "", details)

@@ -14,7 +14,7 @@ from resources.artifact_store import ArtifactStore
 from resources.gpu import GpuResource
 from resources.settings import Settings, settings_from_environment
 from training_assets.assets import MODEL_ASSETS, STORE, market_bars, market_files, model_leaderboard, pair_plan, panel, target_plan
-from training_assets.checks import CHECKS
+from training_assets.checks import CHECKS, pair_leakage, target_leakage
 from training_assets.jobs import JOBS
 from training_assets.model_assets import make_model_assets
 from training_assets.sensors import training_plan_sensor
@@ -29,6 +29,10 @@ SETTINGS_READ: dict[str, tuple[str, ...]] = {
     "panel": ("features", "targets", "splits"),
     **dict.fromkeys(MODEL_ASSETS, MODEL_SETTINGS),
 }
+
+
+# What the training jobs hold: the models, and the checks that gate them.
+TRAINING_STEPS = (*MODEL_ASSETS, target_leakage.op.name, pair_leakage.op.name)
 
 
 def training_assets_of(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]:
@@ -50,7 +54,11 @@ def with_settings_in_version(asset: dg.AssetsDefinition, config: Config, setting
 
 def resources_of(settings: Settings) -> dict[str, object]:
     """The resources that both sides' assets ask for."""
-    return {"settings": settings, STORE: ArtifactStore(settings=settings), "gpu": GpuResource(mode=settings.load().training.require_device)}
+    return {
+        "settings": settings,
+        STORE: ArtifactStore(settings=settings, training_steps=list(TRAINING_STEPS)),
+        "gpu": GpuResource(mode=settings.load().training.require_device),
+    }
 
 
 @dg.definitions

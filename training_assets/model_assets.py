@@ -24,7 +24,6 @@ from resources.files import encode_name
 from resources.gpu import GpuResource
 from resources.instance import keep_connections
 from resources.metadata import picture
-from resources.output_lock import held_for_run
 from resources.remote_store import remote_store
 from resources.settings import Settings
 from training_assets.assets import CODE_VERSION, OWNERS, PANEL_PATH, fresh_for, pair_plan, target_plan
@@ -105,7 +104,11 @@ def _train(
         store.pull_models(sorted({encode_name(job.target) for job in work.jobs}))
     workers, plan_id = inputs.config.resources.workers or os.cpu_count() or 1, inputs.plan.metadata["plan_id"]
     places = (work.jobs, settings.output / PANEL_PATH, inputs.config, settings.output)
-    outcomes = train_blends(*places, plan_id, workers, plan_jobs=inputs.plan.jobs) if blends else train_jobs(*places, stage, plan_id, workers, device)
+    planned_on = str(inputs.plan.metadata["data_hash"])
+    if blends:
+        outcomes = train_blends(*places, plan_id, workers, plan_jobs=inputs.plan.jobs, data_hash=planned_on)
+    else:
+        outcomes = train_jobs(*places, stage, plan_id, workers, device, data_hash=planned_on)
     keys_by_job, started, told_at = work.keys_by_job, time.monotonic(), -PROGRESS_SECONDS
     for done, outcome in enumerate(outcomes, start=1):
         key, elapsed = keys_by_job[outcome.job_id], time.monotonic() - started
@@ -192,14 +195,13 @@ def make_model_asset(
     if on_gpu:
 
         def on_device(context: dg.AssetExecutionContext, config: ModelRunConfig, settings: Settings, gpu: GpuResource) -> Iterator[dg.AssetMaterialization]:
-            with held_for_run(settings.output, context.run.tags, context.log.info), gpu.lease() as device:
+            with gpu.lease() as device:
                 yield from _train(context, settings, config, slices_name, stage, blends, device.name, gpu.metadata(device))
 
         return decorate(on_device)  # type: ignore[no-any-return]
 
     def on_cpu(context: dg.AssetExecutionContext, config: ModelRunConfig, settings: Settings) -> Iterator[dg.AssetMaterialization]:
-        with held_for_run(settings.output, context.run.tags, context.log.info):
-            yield from _train(context, settings, config, slices_name, stage, blends)
+        yield from _train(context, settings, config, slices_name, stage, blends)
 
     return decorate(on_cpu)  # type: ignore[no-any-return]
 

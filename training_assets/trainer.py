@@ -35,6 +35,10 @@ HARD_LIMIT_SHARE = 1.5
 """A worker is killed when its task takes this many times what all its fits may take; a fit that listens has long been stopped by then."""
 
 
+class PanelReplacedError(RuntimeError):
+    """The panel that lies there is not the one that the jobs were planned on; nothing was trained on it."""
+
+
 @dataclass(frozen=True)
 class _Task:
     """What a worker is handed: a job and the families to train for it, as plain models or as blends of the plan's pooled job of the target."""
@@ -55,9 +59,15 @@ class _Setup:
     plan_id: str | None
     device: str
     families: Mapping[str, Family] | None
+    data_hash: str | None
 
     def context(self) -> TrainingContext:
         panel = Panel.read(self.panel_folder)
+        if self.data_hash is not None and panel.data_hash != self.data_hash:
+            raise PanelReplacedError(
+                f"{self.panel_folder} holds data {panel.data_hash}, and these jobs are planned on data {self.data_hash}: another run has planned anew since; "
+                "train its plan, which is there when it is done"
+            )
         return TrainingContext(panel, self.config, self.models_root, self.plan_id, self.device, FAMILIES if self.families is None else self.families)
 
 
@@ -71,6 +81,7 @@ def train_jobs(
     workers: int = 1,
     device: str = "cpu",
     families: Mapping[str, Family] | None = None,
+    data_hash: str | None = None,
 ) -> Iterator[JobOutcome]:
     """Train every family of one stage for every job, saving each model under `output_dir`/models.
 
@@ -81,6 +92,12 @@ def train_jobs(
     workers : processes of the CPU stage, one thread each; 1 trains in this process. The GPU stage is one process whatever this says.
     device : 'cpu', 'cuda', 'cuda:0' or 'mps'; for the GPU stage.
     families : the families to look names up in; None means the registry's.
+    data_hash : of the panel that the jobs were planned on; None takes whatever panel lies there.
+
+    Raises
+    ------
+    PanelReplacedError, WorkerError
+        Another panel lies there, as this process or one of its workers found when it began.
 
     Yields
     ------
@@ -89,7 +106,7 @@ def train_jobs(
     """
     known = FAMILIES if families is None else families
     tasks = [_Task(job, names, False) for job in jobs if (names := families_to_train(known, job, job.stage_families.get(stage, ())))]
-    setup = _Setup(panel_folder, config, output_dir / "models", plan_id, device if stage is Stage.GPU else "cpu", families)
+    setup = _Setup(panel_folder, config, output_dir / "models", plan_id, device if stage is Stage.GPU else "cpu", families, data_hash)
     if stage is Stage.GPU:
         yield from _run_stacked(setup, tasks)
     else:
@@ -105,6 +122,7 @@ def train_blends(
     workers: int = 1,
     families: Mapping[str, Family] | None = None,
     plan_jobs: Sequence[TrainingJob] | None = None,
+    data_hash: str | None = None,
 ) -> Iterator[JobOutcome]:
     """Train the blends of the jobs routed BOTH, once `train_jobs` has trained the pooled models they stand on, nets among them.
 
@@ -113,7 +131,7 @@ def train_blends(
     """
     pooled = pooled_jobs(jobs if plan_jobs is None else plan_jobs)
     known, wanted = FAMILIES if families is None else families, config.training.blend_families
-    setup = _Setup(panel_folder, config, output_dir / "models", plan_id, "cpu", families)
+    setup = _Setup(panel_folder, config, output_dir / "models", plan_id, "cpu", families, data_hash)
     blended = [job for job in jobs if blend_stage(known, wanted, job) is not None]
     yield from _run(setup, [_Task(job, blend_bases(known, wanted, job.model_families), True, pooled.get(job.target)) for job in blended], workers)
 

@@ -167,3 +167,14 @@ def test_wrong_usage_is_status_two(arguments: list[str], capsys: pytest.CaptureF
     error = capsys.readouterr().err
     assert error.startswith("switchyard")
     assert "--help`" in error
+
+
+def test_a_run_that_ends_before_its_first_step_is_told_and_not_taken_for_the_plan_that_is_there(planned: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--data-dir", str(planned / "bars"), "--output-dir", str(planned / "out"), *TINY]
+    before = (planned / "out" / "globals" / "training_plan" / "master_training_plan.json").read_bytes()
+    assert main(["plan", *given, "--set", "seed=7", "--set", "resources.store=ftp://127.0.0.1:1/x"]) == 1
+    told = capsys.readouterr()
+    assert "resources.store 'ftp://127.0.0.1:1/x' cannot be used" in told.err
+    assert "Traceback" not in told.err
+    assert "jobs" not in told.out
+    assert (planned / "out" / "globals" / "training_plan" / "master_training_plan.json").read_bytes() == before

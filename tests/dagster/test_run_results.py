@@ -1,8 +1,11 @@
 """What a run in this process is said to have come to."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from resources.instance import open_instance, run_job, run_logger
 
@@ -38,3 +41,36 @@ def test_a_run_tells_of_each_check_that_failed_why_in_words(tmp_path: Path) -> N
         result = run_job(definitions, "all", instance)
     assert result.success
     assert result.failed_checks == {"prices:says_why": "3 rows of `close` outside (0, inf)", "prices:says_nothing": "its metadata in the UI says why"}
+
+
+class Vault(dg.ConfigurableResource[None]):
+    """A resource that cannot be made, or not be put away, or be used well enough."""
+
+    fails: str
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Vault"]:
+        if self.fails == "at first":
+            raise OSError("the vault does not open")
+        yield self
+        if self.fails == "at last":
+            raise OSError("the vault does not close")
+
+
+@dg.asset
+def gold(vault: Vault) -> None:
+    """What lies in the vault."""
+
+
+@pytest.mark.parametrize(("fails", "said"), [("at first", "the vault does not open"), ("at last", "the vault does not close"), ("never", None)])
+def test_a_run_that_fails_outside_of_its_steps_is_no_success_and_says_why(tmp_path: Path, fails: str, said: str | None) -> None:
+    definitions = dg.Definitions(
+        assets=[gold],
+        jobs=[dg.define_asset_job("all", executor_def=dg.in_process_executor)],
+        resources={"vault": Vault(fails=fails)},
+        loggers={"switchyard": run_logger(tmp_path / "log", lambda *_: None)},
+    )
+    with open_instance(tmp_path) as instance:
+        result = run_job(definitions, "all", instance)
+    assert result.success == (said is None)
+    assert [(problem.step, problem.error_class, problem.message) for problem in result.problems] == ([] if said is None else [("all", "OSError", said)])

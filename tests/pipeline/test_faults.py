@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from resources.instance import command_tags, open_instance
+from resources.instance import GPU_POOL, command_tags, open_instance
 from resources.output_lock import LOCK_FILE, OutputError, clear_leftovers, held_for_run, output_locked, output_shared, pen_held
 from tests.pipeline.command import (
+    TINY_CONFIG,
     Answer,
     command_line,
     leftovers,
@@ -35,7 +36,20 @@ from tests.pipeline.command import (
 
 KILLS = int(os.environ.get("SWITCHYARD_FAULT_KILLS", "3"))
 SEED = int(os.environ.get("SWITCHYARD_FAULT_SEED", "0"))
-STAGES = ("market_bars", "panel", "routing_candidates", "routing_plan", "training_plan", "cross_sectional_models", "symbol_models", "blended_models")
+STAGES = (
+    "market_bars",
+    "panel",
+    "routing_candidates",
+    "routing_plan",
+    "training_plan",
+    "cross_sectional_models",
+    "symbol_models",
+    "blended_models",
+    "cross_sectional_sequence_models",
+    "symbol_sequence_models",
+)
+# A net besides, so that there is a GPU stage, whose step takes a place in a pool.
+CONFIG_WITH_A_NET = TINY_CONFIG.replace("[Ridge, LightGBM]", "[Ridge, LightGBM, MLP], hyperparameters: {MLP: {epochs: 1, hidden: 8}}")
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +58,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return undisturbed_world(tmp_path_factory.mktemp("faults"))
 
 
-def undisturbed_world(root: Path) -> Path:
+@pytest.fixture(scope="module")
+def world_with_a_net(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a GPU stage."""
+    return undisturbed_world(tmp_path_factory.mktemp("faults_with_a_net"), CONFIG_WITH_A_NET)
+
+
+def undisturbed_world(root: Path, config: str = TINY_CONFIG) -> Path:
     """The folder, once it holds bars, configuration, and the output of an undisturbed run."""
     write_market(root / "bars")
-    write_config(root / "config")
+    write_config(root / "config", config)
     answer = switchyard("run", *given(root), "--output-dir", root / "undisturbed")
     assert answer.status == 0, answer.err
     return root
@@ -83,9 +103,9 @@ def assert_readers_see_whole_files(output: Path) -> None:
 
 
 @pytest.mark.parametrize("number", range(KILLS))
-def test_a_run_that_is_killed_goes_on_and_ends_as_an_undisturbed_one(world: Path, tmp_path: Path, number: int) -> None:
+def test_a_run_that_is_killed_goes_on_and_ends_as_an_undisturbed_one(world_with_a_net: Path, tmp_path: Path, number: int) -> None:
     moments = random.Random(f"{SEED}-{number}")
-    output, arguments = tmp_path / "out", (*given(world), "--workers", 1 + number % 2)
+    output, arguments = tmp_path / "out", (*given(world_with_a_net), "--workers", 1 + number % 2)
     stage = STAGES[(number * 3) % len(STAGES)] if number < len(STAGES) else moments.choice(STAGES)
     process = start_process("run", *arguments, "--output-dir", output)
     told = kill_after(process, stage, moments.uniform(0.0, 0.4))
@@ -93,10 +113,35 @@ def test_a_run_that_is_killed_goes_on_and_ends_as_an_undisturbed_one(world: Path
     assert_readers_see_whole_files(output)
     again = switchyard("run", *arguments, "--output-dir", output)
     assert again.status == 0, again.err
-    assert results(output) == results(world / "undisturbed")
+    assert results(output) == results(world_with_a_net / "undisturbed")
     assert leftovers(output) == []
     with open_instance(output) as instance:
         assert {run.status.value for run in instance.get_runs()} <= {"SUCCESS", "FAILURE"}
+
+
+def gpu_pool_taken(output: Path) -> bool:
+    """Whether a step holds a place in the GPU pool, or is said to."""
+    with open_instance(output) as instance:
+        return instance.event_log_storage.get_concurrency_info(GPU_POOL).active_slot_count > 0
+
+
+def test_a_command_that_is_killed_in_the_gpu_stage_gives_its_place_in_the_pool_back(world_with_a_net: Path, tmp_path: Path) -> None:
+    arguments = (*given(world_with_a_net), "--output-dir", tmp_path / "out")
+    process = start_process("run", *arguments, "--set", "training.hyperparameters={MLP: {epochs: 4000, hidden: 8}}")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if tells_done(line, "blended_models"):
+            break
+    while not gpu_pool_taken(tmp_path / "out"):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert gpu_pool_taken(tmp_path / "out")  # by nobody who could give it back
+    again = switchyard_process("run", *arguments)
+    assert again.status == 0, again.err
+    assert not gpu_pool_taken(tmp_path / "out")
+    assert results(tmp_path / "out") == results(world_with_a_net / "undisturbed")
 
 
 def test_a_model_that_was_finished_before_the_kill_is_not_trained_again(world: Path, tmp_path: Path) -> None:

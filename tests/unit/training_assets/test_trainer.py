@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from config.schema import Config
+from resources.worker_pool import WorkerError
 from tests.panels import BINARY_TARGET, CLASS_TARGET, REGRESSION_TARGET, Planted, make_panel, pooled_job, symbol_job
 from tests.tiny_families import TINY_FAMILIES, starve_on_the_first_fit, tiny
 from training_assets.contracts import Route, Stage, TrainingJob
@@ -26,7 +27,7 @@ from training_assets.families.registry import FAMILIES
 from training_assets.model_store import CARD_FILE, read_card
 from training_assets.outcomes import JobOutcome
 from training_assets.panel.panel import Panel
-from training_assets.trainer import train_jobs
+from training_assets.trainer import PanelReplacedError, train_blends, train_jobs
 
 ROOT = Path(__file__).parents[3]
 
@@ -255,6 +256,21 @@ def test_a_job_made_for_other_data_fails_by_name(panel: Panel, tmp_path: Path) -
     assert "none_1b" in errors["c"]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_panel_that_is_not_the_one_of_the_plan_is_refused_by_this_process_and_by_a_worker(panel: Panel, tmp_path: Path, workers: int) -> None:
+    folder = written(panel, tmp_path / "panel")
+    jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, ("Ridge",)) for symbol in panel.symbols[:2]]
+    said = f"holds data {panel.data_hash}, and these jobs are planned on data 0123456789abcdef"
+    with pytest.raises(PanelReplacedError if workers == 1 else WorkerError, match=said):
+        list(train_jobs(jobs, folder, Config(), tmp_path, Stage.CPU, workers=workers, data_hash="0123456789abcdef"))
+    both = [replace(job, route=Route.BOTH) for job in jobs]
+    with pytest.raises(PanelReplacedError if workers == 1 else WorkerError, match=said):
+        list(train_blends(both, folder, Config(), tmp_path, workers=workers, data_hash="0123456789abcdef"))
+    assert not list(tmp_path.rglob(CARD_FILE))
+    outcomes = list(train_jobs(jobs, folder, Config(), tmp_path, Stage.CPU, workers=workers, data_hash=panel.data_hash))
+    assert all(outcome.models for outcome in outcomes)
+
+
 def test_the_experimental_lane_trains_cheap_families_and_marks_them(panel: Panel, tmp_path: Path) -> None:
     job = symbol_job(panel, "S000", REGRESSION_TARGET, ("Expensive", "OneWeight"), route=Route.EXPERIMENTAL_ONLY)
     (outcome,) = train([job], panel, tmp_path, families=TINY_FAMILIES)
@@ -329,10 +345,11 @@ _KILLED_RUN = """
 import sys
 from pathlib import Path
 from config.schema import Config
+from resources.worker_pool import WorkerError
 from tests.panels import REGRESSION_TARGET, pooled_job, symbol_job
 from training_assets.contracts import Stage
 from training_assets.panel.panel import Panel
-from training_assets.trainer import train_jobs
+from training_assets.trainer import PanelReplacedError, train_blends, train_jobs
 
 output = Path(sys.argv[1])
 panel = Panel.read(output / "panel")
@@ -368,11 +385,12 @@ TWO_PROCESSES = """
 import sys
 from pathlib import Path
 from config.schema import Config
+from resources.worker_pool import WorkerError
 from tests.panels import REGRESSION_TARGET, symbol_job
 from tests.tiny_families import TINY_FAMILIES
 from training_assets.contracts import Stage
 from training_assets.panel.panel import Panel
-from training_assets.trainer import train_jobs
+from training_assets.trainer import PanelReplacedError, train_blends, train_jobs
 
 output, stage = Path(sys.argv[1]), Stage(sys.argv[2])
 panel = Panel.read(output / "panel")
