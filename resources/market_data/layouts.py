@@ -28,7 +28,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Discovery:
-    """A folder's layout; `root` is the real path that no file may lead out of."""
+    """A folder's layout; `root` is the real path that no file may lead out of. A file that the user named may be a link to anywhere."""
 
     layout: Layout
     root: Path

@@ -65,6 +65,14 @@ class ProblemCode(StrEnum):
     OFFSET_CLOCK = "OFFSET_CLOCK"
 
 
+class UnusableFileError(ValueError):
+    """A file that cannot be used; `code` names the reason."""
+
+    def __init__(self, code: ProblemCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 @dataclass(frozen=True)
 class DataProblem:
     """One thing that is wrong with one symbol's data.
@@ -85,7 +93,7 @@ class DataProblem:
 
 @dataclass(frozen=True)
 class MarketFile:
-    """One file of a source as it stood when it was listed: `modified_ns` is nanoseconds since 1970 UTC."""
+    """One file of a source as it stood when it was listed: `modified_ns` is nanoseconds since 1970 UTC; what is no file that may be read has size 0."""
 
     path: str
     symbol: str | None  # None where the symbols stand inside the file

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from config.sections.data import DataConfig
 from resources.market_data.names import name_problem
-from resources.market_data.readers import FileContent, UnusableFileError, read_bars_file, read_unchanged
-from resources.market_data.records import DataError, Layout, MarketData, ProblemCode, printable
+from resources.market_data.readers import FileContent, read_bars_file, read_unchanged
+from resources.market_data.records import DataError, Layout, MarketData, ProblemCode, UnusableFileError, printable
 from resources.market_data.sources import DATA_SOURCES, files_fingerprint, list_market_files, load_market_data
 
 
@@ -312,6 +312,19 @@ def test_a_link_out_of_the_folder_is_refused_and_one_inside_is_followed(tmp_path
     data = load(root)
     assert list(data.frames) == ["AAA", "IN"]
     assert codes(data) == {"OUT": ProblemCode.OUTSIDE_FOLDER, "GONE": ProblemCode.UNREADABLE}
+
+
+def test_what_leads_out_of_the_folder_or_is_no_file_is_listed_without_size(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    write_parquet_files(tmp_path, {"SECRET": make_bars()})
+    write_parquet_files(root, {"AAA": make_bars(), "BBB": make_bars()})
+    (root / "IN.parquet").symlink_to(root / "AAA.parquet")
+    (root / "OUT.parquet").symlink_to(tmp_path / "SECRET.parquet")
+    (root / "ZERO.csv").symlink_to("/dev/zero")
+    (root / "DIR.parquet").mkdir()
+    os.mkfifo(root / "PIPE.csv")
+    assert {file.symbol for file in list_market_files(directory(root)) if file.size_bytes} == {"AAA", "BBB", "IN"}
 
 
 def test_a_linked_symbol_folder_outside_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """Market data asks for one plan per batch of changes, once it has come to rest."""
 
+import gzip
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -101,17 +104,67 @@ def test_a_cursor_of_another_form_is_an_empty_one(cursor: str) -> None:
     assert market_changes(cursor, files(A=1), by_size).added == ("A.parquet",)
 
 
+def digest(path: Path, size_bytes: int | None = None, max_bytes: int = 10_000_000) -> str | None:
+    return whole_digest(MarketFile(str(path), None, path.stat().st_size if size_bytes is None else size_bytes, 0), max_bytes)
+
+
 @pytest.mark.parametrize(
     ("content", "whole"), [(b"PAR1 rows PAR1", True), (b"PAR1 rows, no end", False), (b"rows PAR1", False), (b"PAR1", False), (b"", False)]
 )
 def test_parquet_is_whole_once_its_footer_is_there(content: bytes, whole: bool, tmp_path: Path) -> None:
     path = tmp_path / "A.parquet"
     path.write_bytes(content)
-    assert (whole_digest(MarketFile(str(path), "A", len(content), 0)) is not None) is whole
+    assert (digest(path) is not None) is whole
 
 
 def test_text_has_a_digest_of_its_content_and_a_missing_file_has_none(tmp_path: Path) -> None:
     for name, content in (("A", "x,y\n1,2\n"), ("B", "x,y\n1,3\n"), ("C", "x,y\n1,2\n")):
         (tmp_path / f"{name}.csv").write_text(content, encoding="utf-8")
-    a, b, c, gone = (whole_digest(MarketFile(str(tmp_path / f"{name}.csv"), name, 8, 0)) for name in "ABCD")
+    a, b, c, gone = (digest(tmp_path / f"{name}.csv", size_bytes=8) for name in "ABCD")
     assert (a == c, a == b, gone) == (True, False, None)
+
+
+LINES = b"timestamp,close\n" + b"".join(b"2020-01-01,%d\n" % number for number in range(200_000))
+ZIPPED = gzip.compress(LINES, mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "whole"),
+    [
+        (ZIPPED, True),
+        (ZIPPED[: len(ZIPPED) // 2], False),
+        (ZIPPED[:-1], False),
+        (ZIPPED + ZIPPED, True),
+        (ZIPPED + ZIPPED[:-8], False),
+        (ZIPPED + b"\0" * 512, True),
+        (ZIPPED[:5_000] + b"damaged" + ZIPPED[5_007:], True),
+        (b"no gzip at all", True),
+    ],
+)
+def test_gzip_is_whole_once_its_end_mark_is_there(content: bytes, whole: bool, tmp_path: Path) -> None:
+    path = tmp_path / "A.csv.gz"
+    path.write_bytes(content)
+    assert (digest(path) is not None) is whole
+
+
+def test_gzip_is_unzipped_no_further_than_the_bound(tmp_path: Path) -> None:
+    path = tmp_path / "A.csv.gz"
+    path.write_bytes(ZIPPED[:-1])
+    assert (digest(path), digest(path, max_bytes=1_000_000) is None) == (None, False)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), os.mkdir], ids=["pipe", "device", "folder"])
+@pytest.mark.parametrize("name", ["A.csv", "A.parquet", "A.csv.gz"])
+def test_what_is_no_file_has_no_digest_and_nobody_waits_for_it(make: Callable[[Path], None], name: str, tmp_path: Path) -> None:
+    make(tmp_path / name)
+    assert digest(tmp_path / name, size_bytes=100) is None
+
+
+def test_no_more_of_a_file_is_read_than_was_listed(tmp_path: Path) -> None:
+    path = tmp_path / "A.csv"
+    path.write_bytes(LINES)
+    listed = digest(path, size_bytes=5_000)
+    path.write_bytes(LINES[:5_000])
+    assert digest(path) == listed
+    assert digest(path, size_bytes=5_001) is None
