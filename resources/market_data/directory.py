@@ -84,6 +84,8 @@ def _read_claim(claim: Claim, symbol: str, root: Path, config: DataConfig) -> Fi
     """The rows of one symbol, its parts in name order, or the first thing that is wrong with it."""
     if problem := name_problem(symbol, printable(str(claim.place))):
         return problem
+    if claim.unlisted:
+        return DataProblem(symbol, ProblemCode.UNREADABLE, printable(str(claim.place)), claim.unlisted)
     if not claim.files:
         return DataProblem(symbol, ProblemCode.NO_FILE, printable(str(claim.place)), "folder holds no *.parquet file; write one, or remove the folder")
     parts = []

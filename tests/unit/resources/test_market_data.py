@@ -354,6 +354,31 @@ def test_a_symbol_folder_without_files_is_named(tmp_path: Path) -> None:
     assert codes(load(tmp_path)) == {"EMPTY": ProblemCode.NO_FILE}
 
 
+@pytest.mark.parametrize("target", ["symbol=BAD", "nowhere", "plain.txt"])
+def test_a_symbol_folder_that_is_a_link_to_no_folder_costs_that_symbol(target: str, tmp_path: Path) -> None:
+    write_symbol_folders(tmp_path, {"AAA": make_bars()})
+    (tmp_path / "plain.txt").write_text("x")
+    (tmp_path / "symbol=BAD").symlink_to(tmp_path / target)
+    data = load(tmp_path)
+    assert (list(data.frames), codes(data)) == (["AAA"], {"BAD": ProblemCode.UNREADABLE})
+    assert "cannot be listed" in data.problems[0].message
+    assert {file.symbol for file in list_market_files(directory(tmp_path))} == {"AAA"}
+
+
+def test_an_interval_folder_that_is_a_link_to_itself_is_left_aside(tmp_path: Path) -> None:
+    write_interval_folder(tmp_path, {"AAA": make_bars()})
+    (tmp_path / "interval=5m").symlink_to(tmp_path / "interval=5m")
+    assert (list(load(tmp_path).frames), load(tmp_path).ignored) == (["AAA"], ("interval=5m",))
+
+
+@pytest.mark.parametrize(("make", "words"), [(os.mkfifo, "is a pipe or a device"), (lambda path: path.symlink_to(path), "cannot be looked at")])
+def test_a_data_path_that_is_neither_folder_nor_file_is_an_error_in_words(make: Callable[[Path], None], words: str, tmp_path: Path) -> None:
+    make(tmp_path / "bars")
+    for ask in (load_market_data, list_market_files):
+        with pytest.raises(DataError, match=words):
+            ask(directory(tmp_path / "bars"))
+
+
 def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path: Path) -> None:
     path = write_csv_files(tmp_path, {"AAA": make_bars()}) / "AAA.csv"
 
@@ -497,7 +522,7 @@ def test_a_folder_that_is_no_layout_is_an_error_that_says_what_it_holds(tmp_path
     assert words in str(raised.value)
 
 
-@pytest.mark.parametrize("path", [None, "/nowhere/at/all", "a\0b"])
+@pytest.mark.parametrize("path", [None, "/nowhere/at/all", "a\0b", "x" * 300, "/etc/hostname/bars"])
 def test_a_path_that_leads_nowhere_is_an_error(path: str | None) -> None:
     config = DataConfig(source="directory", path=path)
     for ask in (load_market_data, list_market_files):
