@@ -75,7 +75,7 @@ class UnusableFileError(ValueError):
 
 @dataclass(frozen=True)
 class DataProblem:
-    """One thing that is wrong with one symbol's data.
+    """One thing that is wrong with one symbol's data; `symbol` is empty where it is no symbol's, or nobody knows whose.
 
     `where` names the file, column, row and time as far as they are known; `message` says what was found against which
     bound and what to do. Row numbers count data rows from 1, the header not counted.
@@ -88,7 +88,8 @@ class DataProblem:
 
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""
-        return f"{printable(self.symbol)}: {self.code}: {self.message}{place}"
+        whose = f"{printable(self.symbol)}: " if self.symbol else ""
+        return f"{whose}{self.code}: {self.message}{place}"
 
 
 @dataclass(frozen=True)

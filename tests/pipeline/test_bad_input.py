@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from config.load import ConfigError, known_keys, load_config
@@ -65,6 +66,22 @@ def test_every_bad_file_at_once_is_told_by_plan_and_the_good_ones_are_planned(tm
         assert f"data: BAD{number}: {case.words[0].removeprefix('BAD: ')}" in told
     plan = json.loads((tmp_path / "out" / "globals" / "training_plan" / "master_training_plan.json").read_bytes())
     assert {job["symbol"] for job in plan["jobs"]} - {None} == set(SYMBOLS)
+
+
+def test_a_target_of_a_name_too_long_is_refused_alone_and_the_others_are_planned(tmp_path: Path) -> None:
+    long, most = f"y_{'x' * 196}_5b", f"y_{'x' * 195}_5b"
+    assert (len(long), len(most)) == (201, 200)
+    market = write_market(tmp_path / "bars", n_bars=200)
+    for path in market.iterdir():
+        frame = pd.read_parquet(path)
+        later = frame["close"].shift(-5) / frame["close"] - 1.0
+        frame.assign(**{long: later, most: later}).to_parquet(path)
+    given = ("--data-dir", market, "--config-dir", write_config(tmp_path / "config"), "--output-dir", tmp_path / "out", "--set", "targets.builtin=[]")
+    for command in ("validate", "plan"):
+        answer = switchyard(command, *given)
+        assert_told(answer, 1, ("data: BAD_NAME", "201 characters > 200", "rename the column"))
+    ranking = pd.read_parquet(tmp_path / "out" / "METRICS" / "target_ranking.parquet")
+    assert ranking["target"].tolist() == [most]
 
 
 @pytest.mark.parametrize("case", SOURCE_CASES)
