@@ -9,7 +9,7 @@ import pytest
 
 from resources.market_data.digest import whole_digest
 from resources.market_data.records import MarketFile
-from training_assets.market_changes import MarketChanges, market_changes
+from training_assets.market_changes import MAX_WAIT_LOOKS, MarketChanges, market_changes
 
 
 def files(**sizes: int) -> tuple[MarketFile, ...]:
@@ -39,6 +39,28 @@ def test_a_first_look_waits_and_the_second_asks() -> None:
 def test_a_growing_file_waits_until_it_is_whole() -> None:
     settled = [changes.settled for changes in looks(files(A=1), files(A=5), files(A=9), files(A=9))]
     assert settled == [False, False, False, True]
+
+
+def test_a_file_that_never_rests_keeps_the_others_waiting_for_so_many_looks_and_no_longer() -> None:
+    known = files(A=1, B=1)
+    states = [known, known] + [files(A=2 + look, B=1, C=1) for look in range(3 * MAX_WAIT_LOOKS)]
+    asked = [(number, changes) for number, changes in enumerate(looks(*states)) if changes.settled and changes.any]
+    assert [number for number, _ in asked] == [1, 3 + MAX_WAIT_LOOKS]
+    partial = asked[1][1]
+    assert partial.describe() == "1 new (C.parquet), 1 still changing (A.parquet)"
+    assert partial.cursor.done["A.parquet"].stamp == (1, 1_001)
+
+
+def test_a_file_that_rests_after_a_batch_without_it_is_asked_for_then() -> None:
+    growing = [files(A=1 + look, C=1) for look in range(2 + MAX_WAIT_LOOKS)]
+    *_, partial, resting = looks(*growing, growing[-1])
+    assert (partial.added, resting.added) == (("C.parquet",), ("A.parquet",))
+
+
+def test_parts_of_symbol_folders_are_named_for_their_symbols() -> None:
+    parts = tuple(MarketFile(f"bars/symbol={symbol}/part-{part}.parquet", symbol, 1, 1) for symbol in ("A", "B") for part in (0, 1))
+    *_, asked = looks(parts, parts)
+    assert asked.describe() == "4 new (symbol=A, symbol=B)"
 
 
 def test_new_grown_corrected_and_vanished_files_are_told_apart() -> None:
