@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from config.addresses import without_user_info
 from config.schema import Config
 
 MAX_YAML_BYTES = 1_000_000
@@ -216,7 +217,7 @@ def _explain(item: Any, origin: Mapping[str, str]) -> str:
         return f"{where}: unknown key '{key}'{_suggest(key)}"
     message = _PLAIN_WORDS.get(item["type"], item["msg"].removeprefix("Value error, "))
     given = item["input"]
-    shown = "" if isinstance(given, dict | BaseModel) else f", got {given!r}"
+    shown = "" if isinstance(given, dict | BaseModel) else f", got {without_user_info(repr(given))}"
     return f"{where}: {key or 'settings'}: {message}{shown}"
 
 

@@ -3,6 +3,8 @@
 Belongs here: listing files and asking Dagster for a run. Does not: what changed (`training_assets.market_changes`).
 """
 
+from functools import partial
+
 import dagster as dg
 
 from resources.market_data.digest import whole_digest
@@ -20,11 +22,12 @@ from training_assets.partitions import DATA_VERSION_TAG
 )
 def new_market_data_sensor(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult:
     try:
-        files = list_market_files(settings.load().data)
+        data = settings.load().data
+        files = list_market_files(data)
     except (DataError, OSError) as error:
         # A folder that cannot be read is not an empty one: the cursor stays, and nothing is asked for.
         return dg.SensorResult(skip_reason=f"market data cannot be listed: {error}")
-    changes = market_changes(context.cursor, files, whole_digest)
+    changes = market_changes(context.cursor, files, partial(whole_digest, max_bytes=data.max_file_bytes))
     cursor = changes.cursor.text()
     if not changes.any:
         waiting = f"; {changes.describe()}" if changes.held else ""

@@ -82,8 +82,9 @@ market_files_spec = dg.AssetSpec(
 
 
 def observe_files(settings: Settings) -> Iterator[dg.ObserveResult]:
-    files = list_market_files(settings.load().data)
-    digests = {file.path: digest for file in files if (digest := whole_digest(file)) is not None}
+    data = settings.load().data
+    files = list_market_files(data)
+    digests = {file.path: digest for file in files if (digest := whole_digest(file, data.max_file_bytes)) is not None}
     yield dg.ObserveResult(
         asset_key=market_files_spec.key,
         data_version=dg.DataVersion(files_version(digests)),

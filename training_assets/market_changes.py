@@ -12,6 +12,7 @@ from resources.market_data.records import MarketFile, printable
 
 Stamp = tuple[int, int]  # size in bytes, time of modification in nanoseconds
 N_NAMED = 5
+MAX_WAIT_LOOKS = 5  # that files at rest wait for others that are not
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,13 @@ class Taken:
 
 @dataclass(frozen=True)
 class MarketCursor:
-    """Files of the batch that was last asked for (`done`), the stamps of the last look (`seen`), and how many batches were asked for."""
+    """Files of the batch that was last asked for (`done`), the stamps of the last look (`seen`), how many batches were asked for, and for how many
+    looks in a row changes at rest have waited for files that are not."""
 
     done: Mapping[str, Taken]
     seen: Mapping[str, Stamp]
     n_batches: int = 0
+    n_waited: int = 0
 
     @property
     def version(self) -> str:
@@ -37,7 +40,7 @@ class MarketCursor:
 
     def text(self) -> str:
         done = {path: [*taken.stamp, taken.digest] for path, taken in self.done.items()}
-        return json.dumps({"done": done, "seen": self.seen, "n_batches": self.n_batches}, sort_keys=True)
+        return json.dumps({"done": done, "seen": self.seen, "n_batches": self.n_batches, "n_waited": self.n_waited}, sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class MarketChanges:
     added, vanished : paths that were not there, and that are no longer.
     grown, corrected : larger than before; of the same size or smaller, and of other content.
     held : not whole yet (half-written, unreadable): left out of the batch, and looked at again.
-    settled : a second look in a row saw the same stamps.
+    restless : left out of a settled batch since they changed since the last look, or came or went since then.
+    settled : a second look in a row saw the same stamps, or the changes at rest have waited `MAX_WAIT_LOOKS` looks for the others.
     batch_key : names the batch; the same after a crash that lost the cursor, another for a later batch even on the same files.
     cursor : what to store; counts the batch as asked for if and only if it is settled.
     """
@@ -59,6 +63,7 @@ class MarketChanges:
     corrected: tuple[str, ...]
     vanished: tuple[str, ...]
     held: tuple[str, ...]
+    restless: tuple[str, ...]
     settled: bool
     batch_key: str
     cursor: MarketCursor
@@ -69,15 +74,19 @@ class MarketChanges:
 
     def describe(self) -> str:
         """What was seen, in one line."""
-        kinds = ((self.added, "new"), (self.grown, "grown"), (self.corrected, "corrected"), (self.vanished, "vanished"), (self.held, "not whole yet"))
+        kinds = (
+            *((self.added, "new"), (self.grown, "grown"), (self.corrected, "corrected"), (self.vanished, "vanished")),
+            *((self.held, "not whole yet"), (self.restless, "still changing")),
+        )
         return ", ".join(f"{len(paths)} {word} ({_named(paths)})" for paths, word in kinds if paths) or "nothing new"
 
 
 def market_changes(cursor: str | None, files: Sequence[MarketFile], digest_of: Callable[[MarketFile], str | None]) -> MarketChanges:
     """Compare the files that are there with a sensor's cursor.
 
-    A batch is asked for once, when a second look sees what the first saw: files that are still growing, or still arriving, wait. A file that was only
-    touched or written again with the same content is no change.
+    A batch is asked for once, when a second look sees what the first saw: files that are still growing, or still arriving, wait, and the others with
+    them, so that what arrives together is one batch. Where some never rest, the others are taken after `MAX_WAIT_LOOKS` looks without them. A file
+    that was only touched or written again with the same content is no change.
 
     Parameters
     ----------
@@ -86,8 +95,13 @@ def market_changes(cursor: str | None, files: Sequence[MarketFile], digest_of: C
     before = parse_cursor(cursor)
     there = {file.path: file for file in files}
     now = {path: (file.size_bytes, file.modified_ns) for path, file in there.items()}
-    settled = now == dict(before.seen)
+    restless = {path for path in now.keys() | before.seen.keys() if now.get(path) != before.seen.get(path)}
     unlike = [path for path in sorted(now) if path not in before.done or now[path] != before.done[path].stamp]
+    gone = sorted(before.done.keys() - now.keys())
+    waiting = bool(restless) and bool({*unlike, *gone} - restless)
+    settled = not restless or (waiting and before.n_waited >= MAX_WAIT_LOOKS)
+    if settled:
+        unlike, gone = [path for path in unlike if path not in restless], [path for path in gone if path not in restless]
     digests = {path: digest_of(there[path]) for path in unlike} if settled else dict.fromkeys(unlike, "")
     fresh = {path: Taken(now[path], digest) for path, digest in digests.items() if digest is not None}
     changed = [path for path in fresh if path in before.done and (not settled or fresh[path].digest != before.done[path].digest)]
@@ -96,13 +110,14 @@ def market_changes(cursor: str | None, files: Sequence[MarketFile], digest_of: C
         added=tuple(path for path in fresh if path not in before.done),
         grown=grown,
         corrected=tuple(path for path in changed if path not in grown),
-        vanished=tuple(sorted(before.done.keys() - now.keys())),
+        vanished=tuple(gone),
         held=tuple(path for path, digest in digests.items() if digest is None),
+        restless=tuple(sorted(restless)) if settled else (),
         settled=settled,
         batch_key="",
-        cursor=MarketCursor(before.done, now, before.n_batches),
+        cursor=MarketCursor(before.done, now, before.n_batches, before.n_waited + 1 if waiting and not settled else 0),
     )
-    return _as_batch(changes, {**{path: taken for path, taken in before.done.items() if path in now}, **fresh}) if settled else changes
+    return _as_batch(changes, {**{path: taken for path, taken in before.done.items() if path not in gone}, **fresh}) if settled else changes
 
 
 def parse_cursor(cursor: str | None) -> MarketCursor:
@@ -111,7 +126,7 @@ def parse_cursor(cursor: str | None) -> MarketCursor:
         content = json.loads(cursor or "{}")
         done = {str(path): Taken((int(size), int(modified)), str(digest)) for path, (size, modified, digest) in content.get("done", {}).items()}
         seen = {str(path): (int(size), int(modified)) for path, (size, modified) in content.get("seen", {}).items()}
-        return MarketCursor(done, seen, int(content.get("n_batches", 0)))
+        return MarketCursor(done, seen, int(content.get("n_batches", 0)), int(content.get("n_waited", 0)))
     except (ValueError, AttributeError, TypeError):
         return MarketCursor({}, {})
 
@@ -129,5 +144,11 @@ def _as_batch(changes: MarketChanges, done: Mapping[str, Taken]) -> MarketChange
 
 
 def _named(paths: Sequence[str]) -> str:
-    names = [printable(path.rpartition("/")[2]) for path in paths[:N_NAMED]]
-    return ", ".join(names) + (" ..." if len(paths) > N_NAMED else "")
+    names = list(dict.fromkeys(_label(path) for path in paths))
+    return ", ".join(printable(name) for name in names[:N_NAMED]) + (" ..." if len(names) > N_NAMED else "")
+
+
+def _label(path: str) -> str:
+    """What tells a file from others: its name, or the folder of its symbol."""
+    *_, folder, name = ("", *path.split("/"))
+    return folder if folder.startswith("symbol=") else name

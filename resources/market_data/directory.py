@@ -4,6 +4,7 @@ Belongs here: joining layout, names and readers, and turning failures of one sym
 """
 
 import os
+import stat
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,9 @@ import pandas as pd
 from config.sections.data import DataConfig
 from resources.market_data.layouts import Claim, Discovery, discover, suffix_of, symbol_of_file
 from resources.market_data.names import colliding_names, name_problem, require_known
-from resources.market_data.readers import FileContent, UnusableFileError, read_bars_file, read_unchanged, split_by_symbol
-from resources.market_data.records import DataError, DataProblem, Layout, MarketData, MarketFile, ProblemCode, list_problems, printable
+from resources.market_data.opening import inside
+from resources.market_data.readers import FileContent, read_bars_file, read_unchanged, split_by_symbol
+from resources.market_data.records import DataError, DataProblem, Layout, MarketData, MarketFile, ProblemCode, UnusableFileError, list_problems, printable
 
 
 def load_directory(config: DataConfig) -> MarketData:
@@ -24,7 +26,7 @@ def load_directory(config: DataConfig) -> MarketData:
 
 
 def list_directory(config: DataConfig) -> tuple[MarketFile, ...]:
-    """Every file of the layout as it stands now, by its state alone; files that cannot be reached count with size 0.
+    """Every file of the layout as it stands now, by its state alone; what cannot be reached, leads out of the folder or is no regular file has size 0.
 
     Raises
     ------
@@ -32,7 +34,7 @@ def list_directory(config: DataConfig) -> tuple[MarketFile, ...]:
         As `discover`: a folder that cannot be read is not an empty one.
     """
     found = discover(_root(config))
-    return tuple(_market_file(path, claim.symbol) for claim in found.claims for path in claim.files)
+    return tuple(_market_file(path, claim.symbol, found.root) for claim in found.claims for path in claim.files)
 
 
 def _root(config: DataConfig) -> Path:
@@ -43,12 +45,13 @@ def _root(config: DataConfig) -> Path:
     return Path(config.path)
 
 
-def _market_file(path: Path, symbol: str | None) -> MarketFile:
+def _market_file(path: Path, symbol: str | None, root: Path) -> MarketFile:
     try:
-        status = os.stat(path)
-    except OSError:
+        status = os.stat(inside(path, root))
+    except (OSError, UnusableFileError):
         return MarketFile(str(path), symbol, 0, 0)
-    return MarketFile(str(path), symbol, status.st_size, status.st_mtime_ns)
+    size_bytes = status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return MarketFile(str(path), symbol, size_bytes, status.st_mtime_ns)
 
 
 def _load_many(found: Discovery, config: DataConfig) -> MarketData:
@@ -66,7 +69,7 @@ def _load_many(found: Discovery, config: DataConfig) -> MarketData:
         symbol = claim.symbol or ""
         if symbol not in wanted or symbol in refused:
             continue
-        files += [_market_file(path, symbol) for path in claim.files]
+        files += [_market_file(path, symbol, found.root) for path in claim.files]
         result = _read_claim(claim, symbol, found.root, config)
         if isinstance(result, DataProblem):
             problems.append(result)
@@ -81,6 +84,8 @@ def _read_claim(claim: Claim, symbol: str, root: Path, config: DataConfig) -> Fi
     """The rows of one symbol, its parts in name order, or the first thing that is wrong with it."""
     if problem := name_problem(symbol, printable(str(claim.place))):
         return problem
+    if claim.unlisted:
+        return DataProblem(symbol, ProblemCode.UNREADABLE, printable(str(claim.place)), claim.unlisted)
     if not claim.files:
         return DataProblem(symbol, ProblemCode.NO_FILE, printable(str(claim.place)), "folder holds no *.parquet file; write one, or remove the folder")
     parts = []
@@ -103,15 +108,10 @@ def _read_claim(claim: Claim, symbol: str, root: Path, config: DataConfig) -> Fi
 def _read_file(path: Path, symbol: str, root: Path, config: DataConfig) -> FileContent | DataProblem:
     where = printable(str(path))
     try:
-        resolved = path.resolve(strict=True)
-    except (OSError, RuntimeError):
-        return DataProblem(symbol, ProblemCode.UNREADABLE, where, "is a link that leads nowhere; mend or remove it")
-    if not resolved.is_relative_to(root):
-        message = f"is a link to {printable(str(resolved))}, outside {printable(str(root))}; copy the file into the folder"
-        return DataProblem(symbol, ProblemCode.OUTSIDE_FOLDER, where, message)
-    if suffix_of(resolved.name) != suffix_of(path.name):
-        return DataProblem(symbol, ProblemCode.WRONG_TYPE, where, f"is a link to {printable(resolved.name)}, of another type; link files of the same type")
-    try:
+        resolved = inside(path, root)
+        if suffix_of(resolved.name) != suffix_of(path.name):
+            message = f"is a link to {printable(resolved.name)}, of another type; link files of the same type"
+            raise UnusableFileError(ProblemCode.WRONG_TYPE, message)
         return read_unchanged(resolved, partial(read_bars_file, max_columns=config.max_columns, max_bytes=config.max_file_bytes))
     except UnusableFileError as error:
         return DataProblem(symbol, error.code, where, str(error))
@@ -120,9 +120,7 @@ def _read_file(path: Path, symbol: str, root: Path, config: DataConfig) -> FileC
 def _load_one_file(found: Discovery, config: DataConfig) -> MarketData:
     (path,) = found.claims[0].files
     named = symbol_of_file(path)
-    # A file that the user named may be a link to anywhere; one that lies in a named folder may not lead out of it.
-    root = path.resolve().parent if _root(config) == path else found.root
-    content = _read_file(path, named, root, config)
+    content = _read_file(path, named, found.root, config)
     if isinstance(content, DataProblem):
         raise DataError(f"{printable(str(_root(config)))}: nothing can be used:\n{content}")
     by_symbol = split_by_symbol(content)
@@ -143,7 +141,7 @@ def _load_one_file(found: Discovery, config: DataConfig) -> MarketData:
     refused = {problem.symbol for problem in problems}
     frames = {symbol: frame for symbol, frame in by_symbol.items() if symbol in wanted and symbol not in refused}
     ignored_columns = dict.fromkeys(content.ignored_columns, len(frames))
-    return _finish(frames, found, (_market_file(path, None),), problems, ignored_columns, config)
+    return _finish(frames, found, (_market_file(path, None, found.root),), problems, ignored_columns, config)
 
 
 def _finish(

@@ -5,6 +5,7 @@ Belongs here: detecting a layout and listing its files without opening them. Doe
 
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -19,16 +20,20 @@ _UNIT_MINUTES = {"m": 1, "min": 1, "t": 1, "h": 60, "d": 1440}
 
 @dataclass(frozen=True)
 class Claim:
-    """One place that claims to hold a symbol: a file, or a folder of parts. `symbol` is None where it stands inside the file."""
+    """One place that claims to hold a symbol: a file, or a folder of parts.
+
+    `symbol` is None where it stands inside the file; `unlisted` says why the files of a folder are not known, and is empty where they are.
+    """
 
     symbol: str | None
     place: Path
     files: tuple[Path, ...]
+    unlisted: str = ""
 
 
 @dataclass(frozen=True)
 class Discovery:
-    """A folder's layout; `root` is the real path that no file may lead out of."""
+    """A folder's layout; `root` is the real path that no file may lead out of. A file that the user named may be a link to anywhere."""
 
     layout: Layout
     root: Path
@@ -45,12 +50,13 @@ def discover(path: Path) -> Discovery:
     DataError
         It does not exist or cannot be listed; holds no bars, several layouts at once, or several intervals.
     """
-    if path.is_file():
+    mode = _mode(path)
+    if stat.S_ISREG(mode):
         if suffix_of(path.name) is None:
             raise DataError(f"data.path {printable(str(path))}: not one of {' '.join(SUFFIXES)}; {EXPECTED}")
         return Discovery(Layout.ONE_FILE, path.resolve().parent, (Claim(None, path, (path,)),), None, ())
-    if not path.is_dir():
-        raise DataError(f"data.path {printable(str(path))} is not there; name a folder or file with --data-dir or data.path")
+    if not stat.S_ISDIR(mode):
+        raise DataError(f"data.path {printable(str(path))} is a pipe or a device; name a folder or file with --data-dir or data.path")
     files, symbol_folders, interval_folders, ignored = _sort_entries(path)
     kinds = [name for name, found in (("files", files), ("symbol= folders", symbol_folders), ("interval= folders", interval_folders)) if found]
     if not kinds:
@@ -88,15 +94,25 @@ def _stem(name: str) -> str:
     return name[: -len(suffix_of(name) or "")]
 
 
+def _mode(path: Path) -> int:
+    try:
+        return os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"data.path {printable(str(path))} is not there; name a folder or file with --data-dir or data.path") from None
+    except OSError as error:
+        message = f"cannot be looked at: {error.strerror}; check the name and its permissions, or name another with --data-dir or data.path"
+        raise DataError(f"data.path {printable(str(path))} {message}") from None
+
+
 def _sort_entries(path: Path) -> tuple[list[Path], list[Path], list[Path], list[str]]:
     files, symbols, intervals, ignored = [], [], [], []
     for entry in _scan(path):
         if entry.name.startswith((".", "_")):
             # Hidden files and Hive's own markers (_SUCCESS, _metadata), half-written files of careful writers among them.
             ignored.append(printable(entry.name))
-        elif entry.name.startswith("symbol=") and entry.is_dir():
+        elif entry.name.startswith("symbol=") and (_is_folder(entry) or entry.is_symlink()):
             symbols.append(Path(entry.path))
-        elif entry.name.casefold().startswith("interval=") and entry.is_dir():
+        elif entry.name.casefold().startswith("interval=") and _is_folder(entry):
             intervals.append(Path(entry.path))
         elif suffix_of(entry.name):
             files.append(Path(entry.path))
@@ -105,12 +121,23 @@ def _sort_entries(path: Path) -> tuple[list[Path], list[Path], list[Path], list[
     return files, symbols, intervals, ignored
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
 def _scan(path: Path) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(path) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+        return _list(path)
     except OSError as error:
         raise DataError(f"{printable(str(path))} cannot be listed: {error.strerror}; check its permissions") from None
+
+
+def _list(path: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(path) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
 
 
 def _discover_interval(root: Path, folder: Path, ignored: list[str]) -> Discovery:
@@ -131,5 +158,10 @@ def _interval_minutes(folder: Path) -> int:
 
 
 def _folder_claim(folder: Path) -> Claim:
-    parts = tuple(Path(entry.path) for entry in _scan(folder) if entry.name.lower().endswith(".parquet") and not entry.name.startswith((".", "_")))
-    return Claim(unquote(folder.name.removeprefix("symbol="), errors="surrogateescape"), folder, parts)
+    symbol = unquote(folder.name.removeprefix("symbol="), errors="surrogateescape")
+    try:
+        entries = _list(folder)
+    except OSError as error:  # costs this symbol, not the market
+        return Claim(symbol, folder, (), f"cannot be listed: {error.strerror}; check the folder, its link and its permissions")
+    parts = tuple(Path(entry.path) for entry in entries if entry.name.lower().endswith(".parquet") and not entry.name.startswith((".", "_")))
+    return Claim(symbol, folder, parts)

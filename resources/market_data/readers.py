@@ -8,7 +8,6 @@ import csv
 import gzip
 import math
 import os
-import stat
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -22,7 +21,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from resources.market_data.layouts import suffix_of
-from resources.market_data.records import SYMBOL_COLUMN, TIME_COLUMNS, ProblemCode, printable
+from resources.market_data.opening import open_regular
+from resources.market_data.records import SYMBOL_COLUMN, TIME_COLUMNS, ProblemCode, UnusableFileError, printable
 from resources.parquet_files import sound, stated_rows
 
 MAX_HEADER_CHARACTERS = 4_000_000
@@ -39,14 +39,6 @@ _MAGIC_NAMES = (
     (b"%PDF", "PDF"),
 )
 _READ_ERRORS = (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error, UnicodeError, OverflowError, MemoryError)
-
-
-class UnusableFileError(ValueError):
-    """A file that cannot be used; `code` names the reason."""
-
-    def __init__(self, code: ProblemCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(frozen=True)
@@ -119,17 +111,15 @@ def _stand(path: Path) -> tuple[int, int]:
 
 def _check_start(path: Path, suffix: str | None) -> None:
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnusableFileError(ProblemCode.NOT_A_FILE, "is a folder or a device, not a file; write one file, or symbol=<SYMBOL>/ folders")
-        if status.st_size == 0:
-            raise UnusableFileError(ProblemCode.EMPTY_FILE, "is empty (0 bytes); write it again or remove it")
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
+            size_bytes = os.fstat(file.fileno()).st_size
             head = file.read(8)
-            file.seek(max(0, status.st_size - 4))
+            file.seek(max(0, size_bytes - 4))
             tail = file.read(4)
     except OSError as error:
         raise UnusableFileError(ProblemCode.UNREADABLE, f"cannot be read: {error.strerror}; check the file and its permissions") from None
+    if size_bytes == 0:
+        raise UnusableFileError(ProblemCode.EMPTY_FILE, "is empty (0 bytes); write it again or remove it")
     found = next((name for magic, name in _MAGIC_NAMES if head.startswith(magic)), "text or something else")
     expected = {".parquet": "Parquet", ".csv.gz": "gzip"}.get(suffix or "", "text or something else")
     if found == "encrypted Parquet":
@@ -138,7 +128,7 @@ def _check_start(path: Path, suffix: str | None) -> None:
         raise UnusableFileError(ProblemCode.WRONG_TYPE, f"is named {suffix} but its first bytes {head[:4]!r} are {found}; rename it or write it again")
     if suffix == ".parquet" and tail == b"PARE":
         raise UnusableFileError(ProblemCode.ENCRYPTED, "is encrypted; decrypt it first, no keys are read here")
-    if suffix == ".parquet" and (tail != b"PAR1" or status.st_size < 12):
+    if suffix == ".parquet" and (tail != b"PAR1" or size_bytes < 12):
         raise UnusableFileError(ProblemCode.TRUNCATED, f"ends in {tail!r} instead of b'PAR1', so its end is missing; write or copy it again")
 
 

@@ -65,9 +65,17 @@ class ProblemCode(StrEnum):
     OFFSET_CLOCK = "OFFSET_CLOCK"
 
 
+class UnusableFileError(ValueError):
+    """A file that cannot be used; `code` names the reason."""
+
+    def __init__(self, code: ProblemCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 @dataclass(frozen=True)
 class DataProblem:
-    """One thing that is wrong with one symbol's data.
+    """One thing that is wrong with one symbol's data; `symbol` is empty where it is no symbol's, or nobody knows whose.
 
     `where` names the file, column, row and time as far as they are known; `message` says what was found against which
     bound and what to do. Row numbers count data rows from 1, the header not counted.
@@ -80,12 +88,13 @@ class DataProblem:
 
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""
-        return f"{printable(self.symbol)}: {self.code}: {self.message}{place}"
+        whose = f"{printable(self.symbol)}: " if self.symbol else ""
+        return f"{whose}{self.code}: {self.message}{place}"
 
 
 @dataclass(frozen=True)
 class MarketFile:
-    """One file of a source as it stood when it was listed: `modified_ns` is nanoseconds since 1970 UTC."""
+    """One file of a source as it stood when it was listed: `modified_ns` is nanoseconds since 1970 UTC; what is no file that may be read has size 0."""
 
     path: str
     symbol: str | None  # None where the symbols stand inside the file

@@ -15,7 +15,8 @@ import atheris
 
 with atheris.instrument_imports(include=["config", "resources", "routing_assets", "training_assets"]):
     from config.load import ConfigError, load_config, parse_yaml, validate_config
-    from resources.market_data.readers import UnusableFileError, read_bars_file, split_by_symbol
+    from resources.market_data.readers import read_bars_file, split_by_symbol
+    from resources.market_data.records import UnusableFileError
     from routing_assets.decisions.plan_documents import PlanError, read_routing_plan
     from routing_assets.evidence.candidates_table import CandidatesError, read_candidates
     from routing_assets.plans.training_plan_files import MASTER, load_training_plan

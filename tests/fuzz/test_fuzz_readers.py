@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from config.load import ConfigError, known_keys, load_config, parse_yaml, validate_config
 from config.schema import Config
-from resources.market_data.readers import UnusableFileError, read_bars_file
+from resources.market_data.readers import read_bars_file
+from resources.market_data.records import UnusableFileError
 from routing_assets.contracts import CANDIDATE_COLUMNS, CANDIDATE_SCHEMA, MODES, VOCABULARIES
 from routing_assets.decisions.plan_documents import PlanError, read_routing_plan
 from routing_assets.evidence.candidates_table import CandidatesError, candidates_from_table, read_candidates

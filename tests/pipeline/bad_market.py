@@ -146,6 +146,7 @@ SYMBOL_CASES: dict[str, MarketCase] = {
     "file: a link that leads nowhere": MarketCase(lambda root: (root / "BAD.csv").symlink_to(root / "gone.csv"), ("BAD: UNREADABLE", "leads nowhere")),
     "file: a link to itself": MarketCase(lambda root: (root / "BAD.csv").symlink_to(root / "BAD.csv"), ("BAD: UNREADABLE",)),
     "file: a link out of the folder": MarketCase(link_to_outside, ("BAD: OUTSIDE_FOLDER", "copy the file into the folder")),
+    "file: a link to a device": MarketCase(lambda root: (root / "BAD.csv").symlink_to("/dev/zero"), ("BAD: OUTSIDE_FOLDER", "/dev/zero")),
     "file: 10,000 columns": MarketCase(wide, ("BAD: TOO_MANY_COLUMNS", "10,006 columns > data.max_columns 5,000")),
     "file: a small gzip of much text": MarketCase(small_gzip_bomb, ("BAD: TOO_LARGE", "> data.max_file_bytes 1,000,000"), options=LIMIT),
     "file: a small Parquet of many rows": MarketCase(small_parquet_bomb, ("BAD: TOO_LARGE", "> data.max_file_bytes 1,000,000"), options=LIMIT),
@@ -190,6 +191,7 @@ SOURCE_CASES: dict[str, MarketCase] = {
     "source: no market files": MarketCase(only(lambda root: (root / "README.md").write_text("x")), ("README.md",), 2),
     "source: several intervals in folders": MarketCase(only(two_intervals), ("interval=1h, interval=5m",), 2),
     "source: several intervals in the times": MarketCase(only(mixed_clocks), ("interval",), 2),
+    "source: a path longer than a name can be": MarketCase(lambda root: None, ("data.path", "cannot be looked at"), 2, ("--data-dir", "x" * 300)),
     "source: mixed layouts": MarketCase(lambda root: write_symbol_folders(root, {"BBB": bars(60)}), ("mixes layouts",), 2),
     "source: every symbol refused": MarketCase(only(symbol_bad(changed_rows("close", np.nan))), ("no symbol can be used", "MISSING_PRICE"), 2),
     "source: a hostile name in a symbol column": MarketCase(

@@ -79,7 +79,11 @@ SETTING_CASES: dict[str, SettingCase] = {
     "word: no such feature": given("features.include=[rsi_41]", "features.include", "did you mean 'rsi_"),
     "word: no such target": SettingCase(("no target 'nothing'",), options=("--targets", "nothing")),
     "word: no such symbol": SettingCase(("'APPL'", "did you mean 'AAPL'?"), options=("--symbols", "APPL")),
+    "store: a password in the address": given("resources.store=s3://me:geheim@bucket/a", "resources.store", "user or a password", "'s3://bucket/a'"),
     "horizon: no unit": given("targets.builtin=[{builder: forward_return, horizon: '5'}]", "horizon", "'5'"),
+    "name: longer than a key may be": given(
+        f"targets.builtin=[{{builder: forward_return, horizon: 5d, name: {'x' * 201}}}]", "targets.builtin", "201 characters > 200"
+    ),
     "horizon: zero": given("targets.builtin=[{builder: forward_return, horizon: 0d}]", "0d"),
     "horizon: past any history": given("targets.builtin=[{builder: forward_return, horizon: 999999999999d}]", "999999999999d"),
     "horizon: an unknown parameter": given("targets.builtin=[{builder: triple_barrier, horizon: 5d, params: {kk: 1}}]", "no parameter 'kk'"),

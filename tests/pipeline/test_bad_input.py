@@ -5,15 +5,17 @@ Belongs here: what a user meets. Does not: the readers' and parsers' own cases (
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from config.load import ConfigError, known_keys, load_config
-from tests.pipeline.bad_market import SOURCE_CASES, SYMBOL_CASES
+from tests.pipeline.bad_market import LIMIT, SOURCE_CASES, SYMBOL_CASES
 from tests.pipeline.bad_settings import SETTING_CASES
-from tests.pipeline.command import Answer, bars, command_line, everything, process_environment, switchyard, write_config
+from tests.pipeline.command import SYMBOLS, Answer, bars, command_line, everything, process_environment, switchyard, write_config, write_market
 
 MAX_LINES = 40
 
@@ -44,6 +46,42 @@ def test_a_bad_symbol_is_told_and_the_good_one_is_used(market: Path, case: str) 
     assert_told(answer, SYMBOL_CASES[case].status, SYMBOL_CASES[case].words)
     assert "bars: " in answer.out
     assert not (market.parent / "out").exists()
+
+
+@pytest.mark.timeout(300)
+def test_every_bad_file_at_once_is_told_by_plan_and_the_good_ones_are_planned(tmp_path: Path) -> None:
+    market, apart = write_market(tmp_path / "bars", n_bars=200), tmp_path / "apart"
+    cases = [case for name, case in SYMBOL_CASES.items() if name.startswith("file: ")]
+    for number, case in enumerate(cases):
+        (apart / "bars").mkdir(parents=True)
+        case.write(apart / "bars")
+        (bad,) = (apart / "bars").iterdir()
+        bad.rename(market / f"BAD{number}.{bad.name.partition('.')[2]}")
+        shutil.rmtree(apart / "bars")
+    answer = switchyard("plan", "--json", "--data-dir", market, "--config-dir", write_config(tmp_path / "config"), "--output-dir", tmp_path / "out", *LIMIT)
+    assert answer.status == 1, answer.err
+    assert "Traceback" not in answer.out + answer.err
+    told = "\n".join(json.loads(answer.out)["problems"])
+    for number, case in enumerate(cases):
+        assert f"data: BAD{number}: {case.words[0].removeprefix('BAD: ')}" in told
+    plan = json.loads((tmp_path / "out" / "globals" / "training_plan" / "master_training_plan.json").read_bytes())
+    assert {job["symbol"] for job in plan["jobs"]} - {None} == set(SYMBOLS)
+
+
+def test_a_target_of_a_name_too_long_is_refused_alone_and_the_others_are_planned(tmp_path: Path) -> None:
+    long, most = f"y_{'x' * 196}_5b", f"y_{'x' * 195}_5b"
+    assert (len(long), len(most)) == (201, 200)
+    market = write_market(tmp_path / "bars", n_bars=200)
+    for path in market.iterdir():
+        frame = pd.read_parquet(path)
+        later = frame["close"].shift(-5) / frame["close"] - 1.0
+        frame.assign(**{long: later, most: later}).to_parquet(path)
+    given = ("--data-dir", market, "--config-dir", write_config(tmp_path / "config"), "--output-dir", tmp_path / "out", "--set", "targets.builtin=[]")
+    for command in ("validate", "plan"):
+        answer = switchyard(command, *given)
+        assert_told(answer, 1, ("data: BAD_NAME", "201 characters > 200", "rename the column"))
+    ranking = pd.read_parquet(tmp_path / "out" / "METRICS" / "target_ranking.parquet")
+    assert ranking["target"].tolist() == [most]
 
 
 @pytest.mark.parametrize("case", SOURCE_CASES)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from config.load import ConfigError, parse_yaml
+from config.sections.resources import ResourcesConfig
 from tests.pipeline.command import bars, start_process, switchyard, write_config, write_market
 
 SECRET = "hunter2-do-not-write-me-down"
@@ -66,6 +67,36 @@ def test_nothing_that_is_written_can_run_code_when_read(made: Path) -> None:
 def test_no_secret_of_the_environment_is_written_anywhere(made: Path) -> None:
     for path in files(made):
         assert SECRET.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"ftp://me:{SECRET}@host/store",
+        f"sftp://{SECRET}@host:22/store",
+        f"ftp://me:a@{SECRET}@host/store",
+        f"ftp://me:a/{SECRET}@host/store",
+        f"simplecache::ftp://me:{SECRET}@host/store",
+        f"abfs://container:{SECRET}@account/store",
+    ],
+)
+def test_a_password_in_the_address_of_a_store_is_refused_and_neither_written_nor_shown(address: str, tmp_path: Path) -> None:
+    market = write_market(tmp_path / "bars", n_bars=60)
+    options = ("--data-dir", market, "--output-dir", tmp_path / "out", "--set", f"resources.store={address}")
+    for command in (("plan",), ("plan", "--json"), ("train",), ("ui",)):
+        answer = switchyard(*command, *options)
+        assert answer.status == 2
+        assert "FSSPEC_<PROTOCOL>_PASSWORD" in answer.out + answer.err
+        assert SECRET not in answer.out + answer.err
+    assert [path for path in files(tmp_path) if SECRET.encode() in path.read_bytes()] == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["s3://bucket/folder", "s3://bucket/a@b", "ftp://host:2121/a", "file:///mnt/me@home", "/mnt/x", "abfs://container@account.dfs.core.windows.net/a"],
+)
+def test_an_address_without_a_user_is_taken(address: str) -> None:
+    assert ResourcesConfig(store=address).store == address
 
 
 def test_names_from_data_stay_inside_the_output_folder(made: Path) -> None:

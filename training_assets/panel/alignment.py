@@ -6,7 +6,7 @@ features and labels.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from training_assets.panel.cleaning import CleanSymbol, clean_symbol
 from training_assets.panel.clock import DAY_MINUTES, MINUTE_NS, infer_interval, most_common_step, require_zone, session_codes
 from training_assets.panel.panel import BAR_COLUMNS, Bars
 from training_assets.panel.targets.supplied import supplied_target_names
+from training_assets.partition_keys import MAX_NAME_CHARACTERS
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class AlignmentReport:
 
 @dataclass(frozen=True)
 class Alignment:
-    """`bars` of the symbols that can be used; `problems` for which the others cannot."""
+    """`bars` of the symbols and supplied columns that can be used; `problems` for which the others cannot."""
 
     bars: Bars
     problems: tuple[DataProblem, ...]
@@ -96,7 +97,8 @@ def align_bars(frames: Mapping[str, pd.DataFrame], data: DataConfig, targets: Ta
     stated, stated_by = _stated_interval(data, layout_interval_minutes)
     interval = infer_interval({symbol: rows.times_ns for symbol, rows in clean.items()}, stated, stated_by or "")
     clean, offset_problems = _refuse_offset_clocks(clean, interval)
-    problems = tuple(sorted((*problems, *offset_problems), key=lambda problem: problem.symbol))
+    clean, name_problems = _refuse_long_targets(clean, targets)
+    problems = tuple(sorted((*problems, *offset_problems, *name_problems), key=lambda problem: problem.symbol))
     bars = _join(clean, interval, data.session_gap_bars)
     return Alignment(bars, problems, _report(bars, clean, stated_by, targets))
 
@@ -150,6 +152,18 @@ def _refuse_offset_clocks(clean: dict[str, CleanSymbol], interval_minutes: int) 
         if phases[symbol] != common
     ]
     return {symbol: rows for symbol, rows in clean.items() if phases[symbol] == common}, problems
+
+
+def _refuse_long_targets(clean: dict[str, CleanSymbol], config: TargetConfig) -> tuple[dict[str, CleanSymbol], list[DataProblem]]:
+    """Leave out supplied targets whose names are longer than a partition's key may be; the other targets go on."""
+    columns = tuple(sorted({name for rows in clean.values() for name in rows.supplied}))
+    refused = [name for name in supplied_target_names(columns, config) if len(name) > MAX_NAME_CHARACTERS]
+    if not refused:
+        return clean, []
+    message = "the name of this supplied target has {} characters > {}; rename the column"
+    problems = [DataProblem("", ProblemCode.BAD_NAME, f"column {printable(name)}", message.format(len(name), MAX_NAME_CHARACTERS)) for name in refused]
+    kept = {symbol: {name: column for name, column in rows.supplied.items() if name not in refused} for symbol, rows in clean.items()}
+    return {symbol: replace(rows, supplied=kept[symbol]) for symbol, rows in clean.items()}, problems
 
 
 def _phase(times_ns: NDArray[np.int64], step: int) -> int:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from config.sections.data import DataConfig
 from resources.market_data.names import name_problem
-from resources.market_data.readers import FileContent, UnusableFileError, read_bars_file, read_unchanged
-from resources.market_data.records import DataError, Layout, MarketData, ProblemCode, printable
+from resources.market_data.readers import FileContent, read_bars_file, read_unchanged
+from resources.market_data.records import DataError, Layout, MarketData, ProblemCode, UnusableFileError, printable
 from resources.market_data.sources import DATA_SOURCES, files_fingerprint, list_market_files, load_market_data
 
 
@@ -314,6 +314,19 @@ def test_a_link_out_of_the_folder_is_refused_and_one_inside_is_followed(tmp_path
     assert codes(data) == {"OUT": ProblemCode.OUTSIDE_FOLDER, "GONE": ProblemCode.UNREADABLE}
 
 
+def test_what_leads_out_of_the_folder_or_is_no_file_is_listed_without_size(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    write_parquet_files(tmp_path, {"SECRET": make_bars()})
+    write_parquet_files(root, {"AAA": make_bars(), "BBB": make_bars()})
+    (root / "IN.parquet").symlink_to(root / "AAA.parquet")
+    (root / "OUT.parquet").symlink_to(tmp_path / "SECRET.parquet")
+    (root / "ZERO.csv").symlink_to("/dev/zero")
+    (root / "DIR.parquet").mkdir()
+    os.mkfifo(root / "PIPE.csv")
+    assert {file.symbol for file in list_market_files(directory(root)) if file.size_bytes} == {"AAA", "BBB", "IN"}
+
+
 def test_a_linked_symbol_folder_outside_is_refused(tmp_path: Path) -> None:
     write_symbol_folders(tmp_path / "root", {"AAA": make_bars()})
     write_symbol_folders(tmp_path / "outside", {"BBB": make_bars()})
@@ -339,6 +352,31 @@ def test_a_symbol_folder_without_files_is_named(tmp_path: Path) -> None:
     write_symbol_folders(tmp_path, {"AAA": make_bars()})
     (tmp_path / "symbol=EMPTY").mkdir()
     assert codes(load(tmp_path)) == {"EMPTY": ProblemCode.NO_FILE}
+
+
+@pytest.mark.parametrize("target", ["symbol=BAD", "nowhere", "plain.txt"])
+def test_a_symbol_folder_that_is_a_link_to_no_folder_costs_that_symbol(target: str, tmp_path: Path) -> None:
+    write_symbol_folders(tmp_path, {"AAA": make_bars()})
+    (tmp_path / "plain.txt").write_text("x")
+    (tmp_path / "symbol=BAD").symlink_to(tmp_path / target)
+    data = load(tmp_path)
+    assert (list(data.frames), codes(data)) == (["AAA"], {"BAD": ProblemCode.UNREADABLE})
+    assert "cannot be listed" in data.problems[0].message
+    assert {file.symbol for file in list_market_files(directory(tmp_path))} == {"AAA"}
+
+
+def test_an_interval_folder_that_is_a_link_to_itself_is_left_aside(tmp_path: Path) -> None:
+    write_interval_folder(tmp_path, {"AAA": make_bars()})
+    (tmp_path / "interval=5m").symlink_to(tmp_path / "interval=5m")
+    assert (list(load(tmp_path).frames), load(tmp_path).ignored) == (["AAA"], ("interval=5m",))
+
+
+@pytest.mark.parametrize(("make", "words"), [(os.mkfifo, "is a pipe or a device"), (lambda path: path.symlink_to(path), "cannot be looked at")])
+def test_a_data_path_that_is_neither_folder_nor_file_is_an_error_in_words(make: Callable[[Path], None], words: str, tmp_path: Path) -> None:
+    make(tmp_path / "bars")
+    for ask in (load_market_data, list_market_files):
+        with pytest.raises(DataError, match=words):
+            ask(directory(tmp_path / "bars"))
 
 
 def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path: Path) -> None:
@@ -484,7 +522,7 @@ def test_a_folder_that_is_no_layout_is_an_error_that_says_what_it_holds(tmp_path
     assert words in str(raised.value)
 
 
-@pytest.mark.parametrize("path", [None, "/nowhere/at/all", "a\0b"])
+@pytest.mark.parametrize("path", [None, "/nowhere/at/all", "a\0b", "x" * 300, "/etc/hostname/bars"])
 def test_a_path_that_leads_nowhere_is_an_error(path: str | None) -> None:
     config = DataConfig(source="directory", path=path)
     for ask in (load_market_data, list_market_files):

@@ -1,12 +1,15 @@
 """Market data asks for one plan per batch of changes, once it has come to rest."""
 
+import gzip
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from resources.market_data.digest import whole_digest
 from resources.market_data.records import MarketFile
-from training_assets.market_changes import MarketChanges, market_changes
+from training_assets.market_changes import MAX_WAIT_LOOKS, MarketChanges, market_changes
 
 
 def files(**sizes: int) -> tuple[MarketFile, ...]:
@@ -36,6 +39,28 @@ def test_a_first_look_waits_and_the_second_asks() -> None:
 def test_a_growing_file_waits_until_it_is_whole() -> None:
     settled = [changes.settled for changes in looks(files(A=1), files(A=5), files(A=9), files(A=9))]
     assert settled == [False, False, False, True]
+
+
+def test_a_file_that_never_rests_keeps_the_others_waiting_for_so_many_looks_and_no_longer() -> None:
+    known = files(A=1, B=1)
+    states = [known, known] + [files(A=2 + look, B=1, C=1) for look in range(3 * MAX_WAIT_LOOKS)]
+    asked = [(number, changes) for number, changes in enumerate(looks(*states)) if changes.settled and changes.any]
+    assert [number for number, _ in asked] == [1, 3 + MAX_WAIT_LOOKS]
+    partial = asked[1][1]
+    assert partial.describe() == "1 new (C.parquet), 1 still changing (A.parquet)"
+    assert partial.cursor.done["A.parquet"].stamp == (1, 1_001)
+
+
+def test_a_file_that_rests_after_a_batch_without_it_is_asked_for_then() -> None:
+    growing = [files(A=1 + look, C=1) for look in range(2 + MAX_WAIT_LOOKS)]
+    *_, partial, resting = looks(*growing, growing[-1])
+    assert (partial.added, resting.added) == (("C.parquet",), ("A.parquet",))
+
+
+def test_parts_of_symbol_folders_are_named_for_their_symbols() -> None:
+    parts = tuple(MarketFile(f"bars/symbol={symbol}/part-{part}.parquet", symbol, 1, 1) for symbol in ("A", "B") for part in (0, 1))
+    *_, asked = looks(parts, parts)
+    assert asked.describe() == "4 new (symbol=A, symbol=B)"
 
 
 def test_new_grown_corrected_and_vanished_files_are_told_apart() -> None:
@@ -101,17 +126,67 @@ def test_a_cursor_of_another_form_is_an_empty_one(cursor: str) -> None:
     assert market_changes(cursor, files(A=1), by_size).added == ("A.parquet",)
 
 
+def digest(path: Path, size_bytes: int | None = None, max_bytes: int = 10_000_000) -> str | None:
+    return whole_digest(MarketFile(str(path), None, path.stat().st_size if size_bytes is None else size_bytes, 0), max_bytes)
+
+
 @pytest.mark.parametrize(
     ("content", "whole"), [(b"PAR1 rows PAR1", True), (b"PAR1 rows, no end", False), (b"rows PAR1", False), (b"PAR1", False), (b"", False)]
 )
 def test_parquet_is_whole_once_its_footer_is_there(content: bytes, whole: bool, tmp_path: Path) -> None:
     path = tmp_path / "A.parquet"
     path.write_bytes(content)
-    assert (whole_digest(MarketFile(str(path), "A", len(content), 0)) is not None) is whole
+    assert (digest(path) is not None) is whole
 
 
 def test_text_has_a_digest_of_its_content_and_a_missing_file_has_none(tmp_path: Path) -> None:
     for name, content in (("A", "x,y\n1,2\n"), ("B", "x,y\n1,3\n"), ("C", "x,y\n1,2\n")):
         (tmp_path / f"{name}.csv").write_text(content, encoding="utf-8")
-    a, b, c, gone = (whole_digest(MarketFile(str(tmp_path / f"{name}.csv"), name, 8, 0)) for name in "ABCD")
+    a, b, c, gone = (digest(tmp_path / f"{name}.csv", size_bytes=8) for name in "ABCD")
     assert (a == c, a == b, gone) == (True, False, None)
+
+
+LINES = b"timestamp,close\n" + b"".join(b"2020-01-01,%d\n" % number for number in range(200_000))
+ZIPPED = gzip.compress(LINES, mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "whole"),
+    [
+        (ZIPPED, True),
+        (ZIPPED[: len(ZIPPED) // 2], False),
+        (ZIPPED[:-1], False),
+        (ZIPPED + ZIPPED, True),
+        (ZIPPED + ZIPPED[:-8], False),
+        (ZIPPED + b"\0" * 512, True),
+        (ZIPPED[:5_000] + b"damaged" + ZIPPED[5_007:], True),
+        (b"no gzip at all", True),
+    ],
+)
+def test_gzip_is_whole_once_its_end_mark_is_there(content: bytes, whole: bool, tmp_path: Path) -> None:
+    path = tmp_path / "A.csv.gz"
+    path.write_bytes(content)
+    assert (digest(path) is not None) is whole
+
+
+def test_gzip_is_unzipped_no_further_than_the_bound(tmp_path: Path) -> None:
+    path = tmp_path / "A.csv.gz"
+    path.write_bytes(ZIPPED[:-1])
+    assert (digest(path), digest(path, max_bytes=1_000_000) is None) == (None, False)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), os.mkdir], ids=["pipe", "device", "folder"])
+@pytest.mark.parametrize("name", ["A.csv", "A.parquet", "A.csv.gz"])
+def test_what_is_no_file_has_no_digest_and_nobody_waits_for_it(make: Callable[[Path], None], name: str, tmp_path: Path) -> None:
+    make(tmp_path / name)
+    assert digest(tmp_path / name, size_bytes=100) is None
+
+
+def test_no_more_of_a_file_is_read_than_was_listed(tmp_path: Path) -> None:
+    path = tmp_path / "A.csv"
+    path.write_bytes(LINES)
+    listed = digest(path, size_bytes=5_000)
+    path.write_bytes(LINES[:5_000])
+    assert digest(path) == listed
+    assert digest(path, size_bytes=5_001) is None

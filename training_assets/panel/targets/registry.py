@@ -21,6 +21,7 @@ from training_assets.panel.targets.horizons import MINUTES_A_DAY, Horizon, longe
 from training_assets.panel.targets.returns import RETURN_TARGETS
 from training_assets.panel.targets.supplied import supplied_target, supplied_target_names
 from training_assets.panel.targets.volatility import VOLATILITY_TARGETS
+from training_assets.partition_keys import MAX_NAME_CHARACTERS
 
 TARGETS: Mapping[str, Target] = {
     target.name: target for target in (*RETURN_TARGETS, *CROSS_SECTION_TARGETS, *BARRIER_TARGETS, *EXCURSION_TARGETS, *VOLATILITY_TARGETS)
@@ -90,6 +91,9 @@ def target_name(spec: TargetSpec, bars: Bars) -> str:
     if spec.name is not None:
         if not spec.name.strip():
             raise TargetError(f"targets.builtin (config/targets.yaml): the name of a {spec.builder} target is empty; leave it out or give one")
+        if len(spec.name) > MAX_NAME_CHARACTERS:
+            message = f"has {len(spec.name)} characters > {MAX_NAME_CHARACTERS}; give a shorter one, or leave it out"
+            raise TargetError(f"targets.builtin (config/targets.yaml): the name of a {spec.builder} target, {spec.name[:40]}..., {message}")
         return spec.name
     builder = find_target(spec.builder).name
     return f"{builder}_{parse_horizon(spec.horizon, bars, builder).text}"
