@@ -3,6 +3,7 @@
 Belongs here: which rows detectors see, the order, the table. Does not: the detectors, or what findings mean together (`status`).
 """
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from config.load import ConfigError
 from config.schema import Config
 from config.sections.base import LeakageStatus
 from config.sections.leakage import AcceptedFinding
@@ -51,7 +53,12 @@ def audit_leakage(
     Columns `AUDIT_COLUMNS` and `SCORE_COLUMNS`: one row a finding; a target's detector that ran and found nothing has one row with status SAFE, one
     that could not run has one with status UNKNOWN. `score_with` and `score_without` stand at a target's quarantined features: the rank correlation
     out of sample of one pooled ridge model with all features, and with all that are not quarantined.
+
+    Raises
+    ------
+    ConfigError : `leakage.accept` names a detector that is not in the registry.
     """
+    _require_known_detectors(config.leakage.accept)
     evidence = Evidence(panel, audited_rows(panel, config.leakage.max_rows))
     whole = AuditContext(bars, panel, selection, config, machinery or Machinery(), evidence)
     shared: list[Row] = []
@@ -127,7 +134,17 @@ def _with_acceptance(row: Row, accept: Sequence[AcceptedFinding]) -> Row:
 
 
 def _matches(row: Row, one: AcceptedFinding) -> bool:
-    return one.detector == row["detector"] and one.target in ("*", row["target"]) and one.feature in ("*", row["feature"])
+    feature = "*" if row["feature"] is None else row["feature"]
+    return one.detector == row["detector"] and one.target in ("*", row["target"]) and one.feature == feature
+
+
+def _require_known_detectors(accept: Sequence[AcceptedFinding]) -> None:
+    names = [detector.name for detector in DETECTORS]
+    for place, one in enumerate(accept):
+        if one.detector not in names:
+            close = difflib.get_close_matches(one.detector.lower(), names, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(names)}"
+            raise ConfigError(f"leakage.accept[{place}].detector: {one.detector!r} is no leakage detector; {hint}")
 
 
 def _table_rows(detector: Detector, info: TargetInfo | None, verdict: Verdict) -> list[Row]:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 from leak_zoo import SECOND, ZOO, Leak
 from leaky_worlds import PANEL_NAMES, RETURN_TARGET, SUPPLIED_TARGET, VOLATILITY_TARGET, World, made_up, packaged, real
 
+from config.load import ConfigError
 from config.sections.base import LeakageStatus
 from config.sections.leakage import AcceptedFinding
 from training_assets.leakage.base import Taxonomy
@@ -137,6 +139,37 @@ def test_accepted_finding_opens_the_lock_and_says_why(leaky) -> None:
     assert findings["message"].str.contains("made of the survey's own forecast").all()
     assert quarantined_features(audit, RETURN_TARGET) == frozenset()
     assert leakage_lock(audit, RETURN_TARGET, world.bars.symbols, world.panel().feature_names).is_open
+
+
+def test_a_star_accepts_no_finding_that_names_a_feature(leaky) -> None:
+    world, _ = leaky
+    accept = tuple(AcceptedFinding(target="*", feature="*", detector=detector.name, reason="a star is no feature") for detector in DETECTORS)
+    config = world.config.model_copy(update={"leakage": world.config.leakage.model_copy(update={"accept": accept})})
+    audit = World(world.bars, config).audit((RETURN_TARGET,))
+    findings = audit[(audit["feature"] == "leak") & (audit["status"] == "BLOCKED")]
+    assert len(findings)
+    assert not findings["accepted"].any()
+    assert "leak" in quarantined_features(audit, RETURN_TARGET)
+
+
+@pytest.mark.parametrize(("name", "hint"), [("near_copi", "did you mean 'near_copy'"), ("qqqqqqqq", "use one of feature_look_ahead")])
+def test_an_accepted_detector_that_does_not_exist_is_refused_with_the_nearest(name: str, hint: str) -> None:
+    world = made_up(0)
+    accept = (AcceptedFinding(target="*", feature="*", detector=name, reason="a slip of the pen"),)
+    config = world.config.model_copy(update={"leakage": world.config.leakage.model_copy(update={"accept": accept})})
+    with pytest.raises(ConfigError, match=rf"leakage\.accept\[0\]\.detector: '{name}'.*{hint}"):
+        World(world.bars, config).audit((RETURN_TARGET,))
+
+
+def test_a_star_accepts_a_finding_without_a_feature() -> None:
+    leak = next(leak for leak in ZOO if leak.subject is None and leak.target == RETURN_TARGET)
+    world = leak.plant(made_up(0), 0)
+    accept = (AcceptedFinding(target="*", feature="*", detector=leak.detector, reason="looked at, is no leak"),)
+    config = world.config.model_copy(update={"leakage": world.config.leakage.model_copy(update={"accept": accept})})
+    audit = replace(world, config=config).audit((leak.target,))
+    findings = audit[(audit["detector"] == leak.detector) & (audit["status"] == "BLOCKED") & audit["feature"].isna()]
+    assert len(findings)
+    assert findings["accepted"].all()
 
 
 def test_target_that_nobody_audited_is_locked(leaky) -> None:
