@@ -14,7 +14,7 @@ import orjson
 
 from training_assets.samples import JobRows
 
-TRAINING_CODE_VERSION = "3"
+TRAINING_CODE_VERSION = "4"
 """Raised whenever the code of a fit, a split or a family changes what a model becomes; every model is then trained anew."""
 
 
