@@ -64,6 +64,12 @@ def choose(mode: DeviceMode, found: tuple[Device, ...]) -> Device:
     return Device("cpu", "CPU", None, note)
 
 
+def check_device(mode: DeviceMode) -> None:
+    """Refuse `required` on a machine without an accelerator; other modes look for none. Raises DeviceError as `choose` does."""
+    if mode == "required":
+        choose(mode, discover())
+
+
 @contextmanager
 def leased(device: Device, folder: Path, wait_seconds: float) -> Iterator[None]:
     """Hold a device against every other process that leases through the same folder; the CPU needs no lease.

@@ -41,7 +41,7 @@ def fit_one_weight(request: FitRequest) -> OneWeight:
     return OneWeight(float(x @ y / (x @ x)))
 
 
-def fit_many_weights(requests: Sequence[FitRequest]) -> list[OneWeight]:
+def fit_many_weights(requests: Sequence[FitRequest]) -> list[OneWeight | FitError]:
     return [OneWeight(fit_one_weight(request).weight, {"stacked": len(requests)}) for request in requests]
 
 
@@ -95,7 +95,7 @@ def fit_slowly(request: FitRequest) -> OneWeight:
     return fit_one_weight(request)
 
 
-def fit_many_slowly(requests: Sequence[FitRequest]) -> list[OneWeight]:
+def fit_many_slowly(requests: Sequence[FitRequest]) -> list[OneWeight | FitError]:
     time.sleep(0.5)
     return fit_many_weights(requests)
 

@@ -60,6 +60,8 @@ LOCAL_MODEL_METRIC = "local_alone."
 POOLED_PART_METRIC = "pooled_part."
 STRENGTH_FOLDS = 5
 
+FITS_OF_A_BLEND = 2 * (STRENGTH_FOLDS + 1)
+"""Most fits of the local part that one blend makes: on the strength's folds and once more, for the score and for keeps."""
 Answer = TypeVar("Answer")
 
 

@@ -19,14 +19,15 @@ def guarded_fits(family: Family, requests: Sequence[FitRequest], limit_seconds: 
     Parameters
     ----------
     stacked : the requests go to the family's stacked fit where it has one, a single one too: what a model becomes must not depend on how many
-        others happened to be fitted with it. Should the stack fail as a whole, each is a stack by itself, and fitted plainly only where that fails.
+        others happened to be fitted with it. Should the stack fail as a whole, each is a stack by itself, and fitted plainly only where that fails;
+        a request that the stack gave an error for is settled.
     """
     fit_many = family.fit_many
     if fit_many is None or not stacked:
         return [guarded(partial(family.fit, request), limit_seconds) for request in requests]
     together = guarded(lambda: fit_many(requests), limit_seconds * len(requests))
     if not isinstance(together, str):
-        return list(together)
+        return [str(answer) if isinstance(answer, FitError) else answer for answer in together]
     if len(requests) == 1:
         return [guarded(partial(family.fit, requests[0]), limit_seconds)]
     return [answer for request in requests for answer in guarded_fits(family, [request], limit_seconds, stacked)]

@@ -6,7 +6,6 @@ decisions (`stage_work`, `leakage.lock`), or the fits (`trainer`).
 Events are yielded one a partition with data version and provenance, since a range run that fails must say honestly which of its partitions stand.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from resources.instance import keep_connections
 from resources.metadata import picture
 from resources.remote_store import remote_store
 from resources.settings import Settings
+from resources.worker_pool import default_workers
 from training_assets.assets import CODE_VERSION, OWNERS, PANEL_PATH, fresh_for, pair_plan, target_plan
 from training_assets.contracts import Stage, TrainingPlan, TrainingType
 from training_assets.loss_curves import loss_curves, loss_curves_svg
@@ -102,7 +102,7 @@ def _train(
         )
     if store is not None:
         store.pull_models(sorted({encode_name(job.target) for job in work.jobs}))
-    workers, plan_id = inputs.config.resources.workers or os.cpu_count() or 1, inputs.plan.metadata["plan_id"]
+    workers, plan_id = inputs.config.resources.workers or default_workers(), inputs.plan.metadata["plan_id"]
     places = (work.jobs, settings.output / PANEL_PATH, inputs.config, settings.output)
     planned_on = str(inputs.plan.metadata["data_hash"])
     if blends:
@@ -195,6 +195,7 @@ def make_model_asset(
     if on_gpu:
 
         def on_device(context: dg.AssetExecutionContext, config: ModelRunConfig, settings: Settings, gpu: GpuResource) -> Iterator[dg.AssetMaterialization]:
+            gpu.device()  # a device that is required and not there is refused before anything is waited for
             with gpu.lease() as device:
                 yield from _train(context, settings, config, slices_name, stage, blends, device.name, gpu.metadata(device))
 

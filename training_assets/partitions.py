@@ -21,7 +21,7 @@ RANGE_END_TAG = "dagster/asset_partition_range_end"
 PARTITION_TAG = "dagster/partition"
 DATA_VERSION_TAG = "dagster/data_version"
 SLICE_ASSETS = {"target_plan": TrainingType.CROSS_SECTIONAL, "pair_plan": TrainingType.SYMBOL_SPECIFIC}
-_UNFINISHED = [
+UNFINISHED = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
     DagsterRunStatus.STARTING,
@@ -118,7 +118,7 @@ def _recorded_versions(instance: DagsterInstance, asset: dg.AssetKey, keys: Sequ
 def _keys_in_flight(instance: DagsterInstance, existing: Sequence[str]) -> set[str]:
     position = {key: place for place, key in enumerate(existing)}
     busy: set[str] = set()
-    for run in instance.get_runs(RunsFilter(statuses=_UNFINISHED)):
+    for run in instance.get_runs(RunsFilter(statuses=UNFINISHED)):
         if (single := run.tags.get(PARTITION_TAG)) in position:
             busy.add(str(single))
         first, last = position.get(run.tags.get(RANGE_START_TAG, "")), position.get(run.tags.get(RANGE_END_TAG, ""))

@@ -90,27 +90,29 @@ def blend_requests(
 
 @dataclass(frozen=True)
 class PlanCursor:
-    """What the plan sensor has asked for: versions of jobs, and of blends, by partition key, in how many rounds.
+    """What the plan sensor has asked for: versions of jobs at the CPU stage and at the GPU stage, and of blends, by partition key, in how many rounds.
 
     A round is one look that asked for runs. Its number is in their keys, so that a plan that comes back after another one is asked for again.
     """
 
     jobs: Versions
+    gpu_jobs: Versions
     blends: Versions
     n_rounds: int = 0
 
     def text(self) -> str:
-        return json.dumps({"jobs": self.jobs, "blends": self.blends, "n_rounds": self.n_rounds}, sort_keys=True)
+        return json.dumps({"jobs": self.jobs, "gpu_jobs": self.gpu_jobs, "blends": self.blends, "n_rounds": self.n_rounds}, sort_keys=True)
 
 
 def parse_cursor(cursor: str | None) -> PlanCursor:
     """The cursor in a text; an empty one for a text that is missing or of another form."""
     try:
         content = json.loads(cursor or "{}")
-        jobs, blends = ({str(key): str(value) for key, value in content.get(part, {}).items()} for part in ("jobs", "blends"))
-        return PlanCursor(jobs, blends, int(content.get("n_rounds", 0)))
+        asked = {"gpu_jobs": content.get("jobs", {}), **content}  # a cursor that tells no GPU stage apart asked for both at once
+        jobs, gpu_jobs, blends = ({str(key): str(value) for key, value in asked.get(part, {}).items()} for part in ("jobs", "gpu_jobs", "blends"))
+        return PlanCursor(jobs, gpu_jobs, blends, int(content.get("n_rounds", 0)))
     except (ValueError, AttributeError, TypeError):
-        return PlanCursor({}, {})
+        return PlanCursor({}, {}, {})
 
 
 def _has_stage(item: PlanSlice, stage: Stage) -> bool:

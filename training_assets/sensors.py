@@ -15,7 +15,7 @@ from training_assets.blend_bases import blend_stage
 from training_assets.contracts import Stage
 from training_assets.families.registry import FAMILIES
 from training_assets.jobs import TRAIN_JOBS
-from training_assets.partitions import range_tags, sync_partitions, trained_versions, wanted_keys
+from training_assets.partitions import UNFINISHED, range_tags, sync_partitions, trained_versions, wanted_keys
 from training_assets.plan_changes import PlanCursor, TrainingRequest, blend_requests, changed_keys, parse_cursor, slice_versions, training_requests
 from training_assets.plan_reader import TrainingPlanError, read_master_plan
 
@@ -27,14 +27,15 @@ ASSET_OF_JOB = {
     "train_targets_gpu": "cross_sectional_sequence_models",
     "train_pairs_gpu": "symbol_sequence_models",
 }
+CPU_STAGE_JOBS = frozenset(name for name in ASSET_OF_JOB if name.endswith(f"_{Stage.CPU}"))
 POOLED_ASSETS = {Stage.CPU: "cross_sectional_models", Stage.GPU: "cross_sectional_sequence_models"}
 
 
 @dg.sensor(
     jobs=list(TRAIN_JOBS),
     minimum_interval_seconds=30,
-    description="On a new training plan: brings the partitions in step and asks for exactly the jobs whose content changed, CPU stage and GPU stage; "
-    "then for blends, as the pooled models that they stand on arrive.",
+    description="On a new training plan: brings the partitions in step and asks for exactly the jobs whose content changed: the CPU stage, blends as the "
+    "pooled models that they stand on arrive, and once no run of these is left, however it ended, the GPU stage.",
 )
 def training_plan_sensor(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult:
     try:
@@ -44,20 +45,29 @@ def training_plan_sensor(context: dg.SensorEvaluationContext, settings: Settings
     sync_partitions(context.instance, wanted_keys(plan, None))
     config = settings.load()
     before, versions, per_run = parse_cursor(context.cursor), slice_versions(plan), config.resources.models_per_run
-    plan_id, changed = str(plan.metadata["plan_id"]), changed_keys(before.jobs, versions)
+    plan_id, changed = str(plan.metadata["plan_id"]), {Stage.CPU: changed_keys(before.jobs, versions), Stage.GPU: changed_keys(before.gpu_jobs, versions)}
     tags = {PLAN_TAG: plan_id, ROUND_TAG: str(before.n_rounds)}
     in_hand = keys_in_hand(context.instance, tags)
-    requests = [request for stage in Stage for request in training_requests(plan, changed, stage, per_run, in_hand)]
+    asked = {stage: training_requests(plan, changed[stage], stage, per_run, in_hand) for stage in Stage}
     targets = context.instance.get_dynamic_partitions("targets")
     pooled = {stage: trained_versions(context.instance, asset, "target_plan", targets) for stage, asset in POOLED_ASSETS.items()}
     stage_of = partial(blend_stage, FAMILIES, config.training.blend_families)
     blends, blended = blend_requests(plan, before.blends, pooled, stage_of, per_run, in_hand)
-    runs = [_run_request(context, request, tags) for request in (*requests, *blends)]
-    cursor = PlanCursor(versions, blended, before.n_rounds + bool(runs or in_hand)).text()
+    first = (*asked[Stage.CPU], *blends)
+    waits = bool(asked[Stage.GPU]) and (bool(first) or _cpu_stage_runs(context.instance))
+    runs = [_run_request(context, request, tags) for request in (first if waits else (*first, *asked[Stage.GPU]))]
+    cursor = PlanCursor(versions, before.gpu_jobs if waits else versions, blended, before.n_rounds + bool(runs or in_hand)).text()
+    if waits and not runs:
+        return dg.SensorResult(skip_reason=f"plan {plan_id[:12]}: the GPU stage waits until the runs of the CPU stage have ended", cursor=cursor)
     if not runs:
         return dg.SensorResult(skip_reason=f"plan {plan_id[:12]}: nothing new to train among {len(versions)} jobs", cursor=cursor)
-    context.log.info(f"plan {plan_id[:12]}: {len(changed)} of {len(versions)} jobs new or changed; asking for {len(runs)} runs")
+    context.log.info(f"plan {plan_id[:12]}: {len(changed[Stage.CPU])} of {len(versions)} jobs new or changed; asking for {len(runs)} runs")
     return dg.SensorResult(run_requests=runs, cursor=cursor)
+
+
+def _cpu_stage_runs(instance: dg.DagsterInstance) -> bool:
+    """Whether a run of the CPU stage that this sensor asked for, for this plan or one before it, has not ended yet."""
+    return any(run.job_name in CPU_STAGE_JOBS and PLAN_TAG in run.tags for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)))
 
 
 def keys_in_hand(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> dict[str, set[str]]:

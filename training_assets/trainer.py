@@ -19,7 +19,7 @@ from resources.process_limits import peak_memory_bytes, single_threaded
 from resources.ray_pool import run_tasks_on_ray
 from resources.worker_pool import TaskResult, run_tasks
 from training_assets.blend_bases import blend_bases, blend_stage
-from training_assets.blend_training import train_blend
+from training_assets.blend_training import FITS_OF_A_BLEND, train_blend
 from training_assets.contracts import Stage, TrainingJob, TrainingType
 from training_assets.families.base import Family
 from training_assets.families.registry import FAMILIES
@@ -168,11 +168,16 @@ def _run_again(setup: _Setup, crashed: list[_Task], workers: int) -> Iterator[Jo
 
 
 def _in_pool(setup: _Setup, tasks: list[_Task], workers: int) -> Iterator[TaskResult[_Task, JobOutcome]]:
-    # A plain fit is made at least twice, for the score and for keeps, with cross-fitted blocks between.
-    fits = max(len(task.families) for task in tasks) * (2 + setup.config.training.blend_folds)
-    limit = setup.config.training.fit_timeout_seconds * fits * HARD_LIMIT_SHARE
+    limit = max(hard_limit_seconds(setup.config, len(task.families), task.blend) for task in tasks)
     run = run_tasks_on_ray if setup.config.resources.backend == "ray" else run_tasks
     return run(_Setup.context, (setup,), _perform, tasks, workers, limit)
+
+
+def hard_limit_seconds(config: Config, n_families: int, blend: bool) -> float:
+    """Seconds after which a worker is killed at a task: the time that all its fits may take, and `HARD_LIMIT_SHARE` over."""
+    # A plain model is fitted for the score and for keeps, and once on each cross-fitted block.
+    n_fits = FITS_OF_A_BLEND if blend else 2 + config.training.blend_folds
+    return config.training.fit_timeout_seconds * n_families * n_fits * HARD_LIMIT_SHARE
 
 
 def _settled(result: TaskResult[_Task, JobOutcome]) -> JobOutcome:
@@ -209,7 +214,8 @@ def _run_stacked(setup: _Setup, tasks: list[_Task]) -> Iterator[JobOutcome]:
         size = STACK_SIZE if training_type == TrainingType.SYMBOL_SPECIFIC else 1
         for start in range(0, len(together), size):
             part = together[start : start + size]
-            with jobs_held(context.models_root.parent, _held_names(part)):
+            # What is made beside the fits, such as a blend's prior, must not depend on the machine's threads either.
+            with jobs_held(context.models_root.parent, _held_names(part)), single_threaded():
                 outcomes = train_batch(context, [task.job for task in part], [task.families for task in part])
             yield from (replace(outcome, peak_memory_bytes=peak_memory_bytes()) for outcome in outcomes)
 

@@ -7,6 +7,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pandas as pd
 from config.schema import Config
 from config.stored import SETTINGS_FILE, read_stored
 from resources.artifact_store import read_value, write_value
+from resources.devices import check_device
 from resources.instance import HOME_VARIABLE, end_abandoned_runs, instance_home, last_seconds, open_instance, written_workspace
 from resources.market_data.sources import list_market_files, load_market_data
 from resources.output_lock import OutputError, output_locked
@@ -30,9 +32,10 @@ from routing_assets.evidence.candidates_table import read_candidates
 from routing_assets.plans.left_out import lines_not_in_data
 from routing_assets.plans.training_plan import choose_families, filter_jobs
 from routing_assets.plans.training_plan_files import find_training_plan, load_training_plan
-from training_assets.contracts import TrainingJob, TrainingPlan
+from training_assets.contracts import Stage, TrainingJob, TrainingPlan
 from training_assets.families.registry import FAMILIES
 from training_assets.panel.alignment import align_bars
+from training_assets.plan_reader import with_families
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ def plan(arguments: argparse.Namespace) -> CommandResult:
 def _run(arguments: argparse.Namespace, training: bool) -> CommandResult:
     settings = settings_of(arguments)
     config = checked_config(settings)
+    if training:
+        _check_device(config, config.training.families)
     list_market_files(config.data)  # refused before anything is run, where it is not there or holds no bars
     with output_locked(settings.output, arguments.command), open_instance(settings.output) as instance:
         _remember(settings)
@@ -79,9 +84,11 @@ def train(arguments: argparse.Namespace) -> CommandResult:
     output = settings.output
     if not arguments.no_training_plan:
         folder = find_training_plan(output, arguments.training_plan_dir)
-        _chosen_jobs(arguments, load_training_plan(folder))  # refused before anything is read or run
+        jobs = _chosen_jobs(arguments, load_training_plan(folder))  # refused before anything is read or run
+        _check_device(config, [name for job in jobs for name in with_families(job, tuple(chosen(arguments, "families"))).model_families])
         settings = settings.changed(training_plan_dir=str(folder))
     else:
+        _check_device(config, chosen(arguments, "families") or config.training.families)
         settings = settings.changed(training_plan_dir=str(output / "globals" / "unrouted_plan"))
     from training_assets.prediction import jobs_without_models
 
@@ -203,6 +210,12 @@ def checked_config(settings: Settings) -> Config:
     if settings.candidates_file is not None:
         read_candidates(settings.candidates_path)  # refused before anything is read or run
     return config
+
+
+def _check_device(config: Config, families: Sequence[str]) -> None:
+    """Refuse a device that is required and not there before anything is run, where a family of the GPU stage is to train. Raises DeviceError."""
+    if any(family.stage is Stage.GPU for family in choose_families(FAMILIES.values(), families)):
+        check_device(config.training.require_device)
 
 
 def _remember(settings: Settings) -> None:

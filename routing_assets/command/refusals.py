@@ -5,6 +5,7 @@ Belongs here: the list. Does not: raising them, or what an exit status is (`cli`
 
 from config.load import ConfigError
 from resources.artifact_store import ArtifactError
+from resources.devices import DeviceError
 from resources.market_data.records import DataError
 from resources.output_lock import OutputError
 from routing_assets.decisions.plan_documents import PlanError
@@ -33,6 +34,7 @@ REFUSALS: tuple[type[Exception], ...] = (
     ModelError,
     ArtifactError,
     OutputError,
+    DeviceError,
 )
 # A step's error comes out of a Dagster run by the name of its class.
 REFUSAL_NAMES = frozenset(error.__name__ for error in REFUSALS)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from resources.instance import open_instance
 from routing_assets.cli import main
@@ -157,6 +158,25 @@ def test_what_cannot_be_started_is_one_message_and_status_two(
     assert said in error
     assert "Traceback" not in error
     assert len(error.splitlines()) < 8
+
+
+@pytest.mark.parametrize("options", [["run", "--families", "LSTM"], ["train", "--no-training-plan", "--families", "LSTM"]])
+def test_a_required_device_that_is_not_there_is_refused_before_anything_is_run(
+    planned: Path, tmp_path: Path, options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    places = ["--data-dir", str(planned / "bars"), "--output-dir", str(tmp_path / "out"), "--set", "training.require_device=required"]
+    assert main([*options, *places]) == 2
+    assert "no GPU: training.require_device is 'required'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_required_device_is_not_asked_for_where_no_family_of_the_gpu_stage_trains(planned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    places = ["--data-dir", str(planned / "bars"), "--output-dir", str(tmp_path / "out"), "--set", "training.require_device=required"]
+    assert main(["run", *places, *TINY]) == 0
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["run", "--workers", "many"], ["plan", "--model-types", "all"]])

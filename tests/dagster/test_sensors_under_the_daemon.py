@@ -6,6 +6,7 @@ The daemon's iteration runs in this process on an instance that queues runs and 
 import logging
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -23,7 +24,9 @@ from dagster._daemon.sensor import execute_sensor_iteration
 
 from resources.settings import Settings
 from routing_assets.plans.training_plan_files import write_training_plan
-from tests.dagster.test_partitions_and_sensors import key, pairs, plan_of, write_bars
+from tests.dagster.test_partitions_and_sensors import PANEL, key, pairs, plan_of, write_bars
+from tests.panels import REGRESSION_TARGET, symbol_job
+from training_assets.contracts import Stage, TrainingJob
 
 LOGGER = logging.getLogger("dagster.test")
 
@@ -252,3 +255,64 @@ def test_a_plan_that_cannot_be_read_changes_neither_partitions_nor_cursor(watche
     assert "not a training plan" in watched.look()
     assert watched.instance.get_dynamic_partitions("target_symbol") == [key("S000"), key("S001")]
     assert watched.cursor == cursor
+
+
+def both_stages(*symbols: str) -> list[TrainingJob]:
+    """A job with a family at each stage, by symbol."""
+    made = [symbol_job(PANEL, symbol, REGRESSION_TARGET, ("Ridge",)) for symbol in symbols]
+    return [replace(job, stage_families={Stage.CPU: ("Ridge",), Stage.GPU: ("MLP",)}) for job in made]
+
+
+CPU_RUNS = [("train_pairs_cpu", [key("S000"), key("S001")]), ("train_pairs_cpu", [key("S002")])]
+GPU_RUNS = [("train_pairs_gpu", keys) for _, keys in CPU_RUNS]
+
+
+@plans
+@pytest.mark.parametrize("point", [None, "RUN_IDS_RESERVED", "RUN_LAUNCHED"])
+def test_the_gpu_stage_is_asked_for_once_when_every_run_of_the_cpu_stage_has_ended(watched: Watch, settings: Settings, point: str | None) -> None:
+    write_training_plan(plan_of(*both_stages("S000", "S001", "S002")), settings.plan_folder, ())
+    watched.look(crash_at=point)
+    watched.look()
+    assert "GPU stage waits" in watched.look()
+    assert watched.asked == CPU_RUNS
+    one, other = watched.instance.get_runs()
+    watched.instance.report_run_failed(one)
+    assert "GPU stage waits" in watched.look()
+    watched.instance.report_run_canceled(other)
+    watched.look(crash_at=point)
+    watched.look()
+    assert "nothing new to train" in watched.look()
+    assert watched.asked == [*CPU_RUNS, *GPU_RUNS]
+
+
+@plans
+def test_a_cursor_lost_after_the_gpu_stage_was_asked_for_asks_for_the_rest_alone(watched: Watch, settings: Settings) -> None:
+    write_training_plan(plan_of(*both_stages("S000", "S001", "S002")), settings.plan_folder, ())
+    watched.look()
+    for run in watched.instance.get_runs():
+        watched.instance.report_run_canceled(run)
+    before = watched.cursor
+    watched.look()
+    watched.instance.delete_run(watched.instance.get_runs(limit=1)[0].run_id)
+    watched.forget_cursor(before)
+    watched.look()
+    assert "nothing new to train" in watched.look()
+    assert watched.asked == [*CPU_RUNS, *GPU_RUNS]
+
+
+@plans
+def test_a_new_plan_while_the_gpu_stage_waits_trains_each_stage_from_the_new_one_alone(watched: Watch, settings: Settings) -> None:
+    first, second = both_stages("S000", "S001")
+    write_training_plan(plan_of(first, second), settings.plan_folder, ())
+    watched.look()
+    write_training_plan(plan_of(first, replace(second, features=("f1",))), settings.plan_folder, ())
+    watched.look()
+    for run in watched.instance.get_runs():
+        watched.instance.report_run_canceled(run)
+    watched.look()
+    assert "nothing new to train" in watched.look()
+    assert watched.asked == [
+        ("train_pairs_cpu", [key("S000"), key("S001")]),
+        ("train_pairs_cpu", [key("S001")]),
+        ("train_pairs_gpu", [key("S000"), key("S001")]),
+    ]

@@ -133,6 +133,7 @@ class Family:
     `residual_settings` gives the hyperparameters of a fit on a pooled model's offset that is shrunk towards adding nothing by a known prior: its
     argument is the prior's weight over the rows' own. Families without it choose their own regularisation there as elsewhere.
     `told_out_of_sample` says of rows that a model was not fitted on what its score cannot: coverage, log score, reward.
+    `fit_many` fits many requests as one program, each to the model that `fit` gives, or to the error that it raises.
     `takes_auxiliary` families learn from the labels of related targets too (`Sample.auxiliary`); `reads_state` ones need a feature that tells the
     state of the market, and are given the plan's where their job's own tell nothing of it.
     """
@@ -153,4 +154,4 @@ class Family:
     takes_auxiliary: bool = False
     reads_state: bool = False
     told_out_of_sample: Callable[[Any, Sample], dict[str, Any]] | None = None  # given a model of the family and labelled rows; goes into the card
-    fit_many: Callable[[Sequence[FitRequest]], list[FittedModel]] | None = None  # fits many requests as one program; each as `fit` would, within rounding
+    fit_many: Callable[[Sequence[FitRequest]], list[FittedModel | FitError]] | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from config.sections.base import TaskType
 from training_assets.contracts import Stage
-from training_assets.families.base import Family, FitRequest, FittedModel
+from training_assets.families.base import Family, FitError, FitRequest, FittedModel
 from training_assets.families.nets.spec import Net
 
 MIN_ROWS = 100
@@ -22,11 +22,12 @@ class _Workshop:
     net: type[Net]
 
     def fit(self, request: FitRequest) -> FittedModel:
-        from training_assets.families.nets.stacked import fit_alone
+        (answer,) = self.fit_many([request])
+        if isinstance(answer, FitError):
+            raise answer
+        return answer
 
-        return fit_alone(self.net, MIN_ROWS, request)
-
-    def fit_many(self, requests: Sequence[FitRequest]) -> list[FittedModel]:
+    def fit_many(self, requests: Sequence[FitRequest]) -> list[FittedModel | FitError]:
         from training_assets.families.nets.stacked import fit_stacked
 
         return list(fit_stacked(self.net, MIN_ROWS, requests))

@@ -16,18 +16,19 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from config.schema import Config
 from resources.worker_pool import WorkerError
 from tests.panels import BINARY_TARGET, CLASS_TARGET, REGRESSION_TARGET, Planted, make_panel, pooled_job, symbol_job
-from tests.tiny_families import TINY_FAMILIES, starve_on_the_first_fit, tiny
+from tests.tiny_families import TINY_FAMILIES, OneWeight, starve_on_the_first_fit, tiny
 from training_assets.contracts import Route, Stage, TrainingJob
-from training_assets.families.base import Family
+from training_assets.families.base import Family, FitRequest
 from training_assets.families.registry import FAMILIES
 from training_assets.model_store import CARD_FILE, read_card
 from training_assets.outcomes import JobOutcome
 from training_assets.panel.panel import Panel
-from training_assets.trainer import PanelReplacedError, train_blends, train_jobs
+from training_assets.trainer import HARD_LIMIT_SHARE, PanelReplacedError, hard_limit_seconds, train_blends, train_jobs
 
 ROOT = Path(__file__).parents[3]
 
@@ -236,6 +237,25 @@ def test_a_fit_past_its_time_limit_is_recorded(panel: Panel, tmp_path: Path) -> 
     assert [model.family for model in outcome.models] == ["OneWeight"]
 
 
+def test_a_worker_is_given_the_time_of_all_the_fits_of_its_task() -> None:
+    """A blend's strength is chosen on five folds, for the score and for keeps, with one more fit each: twelve."""
+    config = Config.model_validate({"training": {"fit_timeout_seconds": 10, "blend_folds": 3}})
+    assert hard_limit_seconds(config, 2, blend=True) == 2 * 12 * 10 * HARD_LIMIT_SHARE
+    assert hard_limit_seconds(config, 1, blend=False) == 5 * 10 * HARD_LIMIT_SHARE
+
+
+def fit_telling_threads(request: FitRequest) -> OneWeight:
+    return OneWeight(1.0, {"threads": max(library["num_threads"] for library in threadpool_info())})
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_every_stage_computes_on_one_thread_whatever_the_process_has(panel: Panel, tmp_path: Path, stage: Stage) -> None:
+    telling = {"Telling": tiny("Telling", fit_telling_threads, stage=stage)}
+    with threadpool_limits(limits=2):
+        (outcome,) = train([symbol_job(panel, "S000", REGRESSION_TARGET, ("Telling",), stage=stage)], panel, tmp_path, stage=stage, families=telling)
+    assert read_card(Path(outcome.models[0].path)).details["fit"] == {"threads": 1}
+
+
 @pytest.mark.parametrize(("first_bar", "said"), [(360, "0 labelled rows < 1 before the holdout"), (290, "training rows < 50")])
 def test_a_symbol_that_starts_too_late_fails_with_numbers(first_bar: int, said: str, tmp_path: Path) -> None:
     panel = make_panel(2, 400, late_starts={1: first_bar})
@@ -349,7 +369,7 @@ from resources.worker_pool import WorkerError
 from tests.panels import REGRESSION_TARGET, pooled_job, symbol_job
 from training_assets.contracts import Stage
 from training_assets.panel.panel import Panel
-from training_assets.trainer import PanelReplacedError, train_blends, train_jobs
+from training_assets.trainer import train_jobs
 
 output = Path(sys.argv[1])
 panel = Panel.read(output / "panel")
@@ -390,7 +410,7 @@ from tests.panels import REGRESSION_TARGET, symbol_job
 from tests.tiny_families import TINY_FAMILIES
 from training_assets.contracts import Stage
 from training_assets.panel.panel import Panel
-from training_assets.trainer import PanelReplacedError, train_blends, train_jobs
+from training_assets.trainer import train_jobs
 
 output, stage = Path(sys.argv[1]), Stage(sys.argv[2])
 panel = Panel.read(output / "panel")

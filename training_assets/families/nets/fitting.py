@@ -2,7 +2,7 @@
 
 Belongs here: minibatches, updates, early stopping, loss curves. Does not: what is learnt (`spec.Net`), scaling (`preparation`), grouping and
 memory (`stacked`). A net fitted alone is a stack of one: everything random about a model comes from its own generator and everything
-counted from its own rows, so that its neighbours change it by the rounding of a batched product only.
+counted from its own rows, so that its neighbours change nothing about it (`stacked` says how roundings are kept from it too).
 """
 
 from collections.abc import Iterator, Sequence
@@ -59,13 +59,11 @@ def held_torch(device: torch.device) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def train_stack(net: Net, fits: Sequence[Prepared], batch_rows: int) -> list[Trained]:
-    """Train one net for each fit, all of `net`'s shape, on the device of the first request.
+def train_stack(net: Net, fits: Sequence[Prepared], batch_rows: int) -> list[Trained | FitError]:
+    """Train one net for each fit, all of `net`'s shape, on the device of the first request; an error for a net whose inner loss is never finite.
 
     Raises
     ------
-    FitError
-        A net whose inner loss is never finite.
     torch.OutOfMemoryError
         The stack does not fit on its device.
     """
@@ -232,10 +230,12 @@ def _draw(layout: dict[str, Weight], generator: torch.Generator) -> dict[str, Te
     return {player: torch.cat(parts) for player, parts in flats.items()}
 
 
-def _trained(stack: _Stack, model: int, fit: Prepared) -> Trained:
+def _trained(stack: _Stack, model: int, fit: Prepared) -> Trained | FitError:
     course = stack.courses[model]
     if not course.best_epoch:
-        raise FitError(f"{stack.net.family}: the inner loss was not finite in any of {len(course.inner_loss)} epochs; lower learning_rate or mend the features")
+        return FitError(
+            f"{stack.net.family}: the inner loss was not finite in any of {len(course.inner_loss)} epochs; lower learning_rate or mend the features"
+        )
     flats = {NET: stack.best[model : model + 1]}
     if stack.best_frozen is not None:
         flats[FROZEN] = stack.best_frozen[model : model + 1]

@@ -15,10 +15,16 @@ Parameters = Mapping[str, Tensor]
 
 
 def linear(p: Parameters, name: str, x: Tensor) -> Tensor:
-    """(K, ..., n_in) to (K, ..., n_out), each model by its own weights."""
+    """(K, ..., n_in) to (K, ..., n_out), each model by its own weights.
+
+    A single column is computed beside one of zeros: as a product of matrices and vectors it would round otherwise over one model than over several.
+    """
     weight, bias = p[f"{name}.weight"], p[f"{name}.bias"]
+    width = weight.shape[-1]
+    if width == 1:
+        weight, bias = functional.pad(weight, (0, 1)), functional.pad(bias, (0, 1))
     flat = x.reshape(x.shape[0], -1, x.shape[-1])
-    return torch.baddbmm(bias.unsqueeze(1), flat, weight).reshape(*x.shape[:-1], weight.shape[-1])
+    return torch.baddbmm(bias.unsqueeze(1), flat, weight)[..., :width].reshape(*x.shape[:-1], width)
 
 
 def layer_norm(p: Parameters, name: str, x: Tensor) -> Tensor:

@@ -3,10 +3,10 @@
 Belongs here: grouping, and giving way when the device's memory is short. Does not: the training itself (`fitting`).
 Source: the ensembling of torch.func; a loop over small nets spends its time between the products, a stack in them.
 
-On the CPU a net's bytes do not depend on its neighbours, so that a run, a resumed run and one over other pairs make the same models however they
-stack them. What would break that is held constant: a batched product over one net takes another way than one over several, so a net without
-neighbours trains beside its own twin; padding changes how sums are cut, so nets of one stack have batches of one size and inner rows are
-scored in blocks of one size.
+On the CPU a net's bytes do not depend on its neighbours, nor on whether it has any, so that a run, a resumed run and one over other pairs make
+the same models however they stack them. What would break that is held constant: a product with a single column takes another way over one net
+than over several, so `layers.linear` makes none; padding changes how sums are cut, so nets of one stack have batches of one size and inner rows
+are scored in blocks of one size. Rounding is not harmless here: it grows through training until early stopping picks another epoch.
 """
 
 from collections.abc import Sequence
@@ -28,31 +28,34 @@ MAX_STACK = 128
 CPU_STACK_NUMBERS = 524_288
 """Most numbers in one layer of a stack on the CPU, 2 MiB: beyond the cache a wider stack is no faster (measured: of 64 nets, stacks of 32 LSTMs take
 0.9 times what stacks of 16 or of 64 take, and all widths from 16 on of CNN1D the same), while nets on single rows fit by the hundred."""
-SMALLEST_CPU_STACK = 2
 MIN_BATCH_ROWS_AFTER_HALVING = 8
 
 
-def fit_stacked(net: type[Net], min_rows: int, requests: Sequence[FitRequest]) -> list[NetModel]:
+def fit_stacked(net: type[Net], min_rows: int, requests: Sequence[FitRequest]) -> list[NetModel | FitError]:
     """Fit every request, in the order given; nets of one shape, settings and device train together.
 
-    On the CPU a request gives the same bytes whatever it is stacked with; against `fit_alone` predictions differ by rounding, within 1e-3
-    standard deviations of the label (measured: 3e-6 on the CPU, 1e-6 between CPU and GPU).
+    On the CPU a request gives the same bytes whatever it is stacked with and alone (a net of `hidden` 1 within rounding). On a GPU, products of
+    other sizes round otherwise, and a net whose early stopping that flips is another net: only nets of the same epochs are close (1e-6 standard
+    deviations of the label between CPU and GPU, measured).
 
-    Raises
-    ------
-    FitError
-        Of the first request that cannot be fitted, before any is trained; fit them one by one to know which others can.
+    Returns
+    -------
+    A model or its error by request: what cannot be fitted, or never comes to a finite loss, costs the others nothing.
     """
     groups: dict[tuple[object, ...], list[int]] = {}
-    ready: list[tuple[NetShape, Prepared]] = []
+    ready: dict[int, tuple[NetShape, Prepared]] = {}
+    answers: dict[int, NetModel | FitError] = {}
     for place, given in enumerate(requests):
         request = given if net.reads_auxiliary else _without_auxiliary(given)
-        shape = shape_of(net, min_rows, request)
-        ready.append((shape, prepare(request, net.family, net.derived_auxiliary(request.task_type))))
+        try:
+            shape = shape_of(net, min_rows, request)
+            ready[place] = (shape, prepare(request, net.family, net.derived_auxiliary(request.task_type)))
+        except FitError as error:
+            answers[place] = error
+            continue
         batch = batch_size(request.train.n_rows, shape.whole("batch_rows"))
         key = (shape.n_inputs, shape.n_outputs, shape.task_type, shape.auxiliary_kinds, tuple(sorted(shape.settings.items())), request.device, batch)
         groups.setdefault(key, []).append(place)
-    models: dict[int, NetModel] = {}
     for group in groups.values():
         # Neighbours of about one length: a stack runs as many steps an epoch as its longest model has batches.
         places = sorted(group, key=lambda place: ready[place][1].train.n_rows)
@@ -61,16 +64,9 @@ def fit_stacked(net: type[Net], min_rows: int, requests: Sequence[FitRequest]) -
         for start in range(0, len(places), width):
             part = places[start : start + width]
             fits = [ready[place][1] for place in part]
-            trained = _train(built, _with_company(fits), built.shape.whole("batch_rows"))[: len(part)]
-            models.update({place: _model(built, fit, result) for place, fit, result in zip(part, fits, trained, strict=True)})
-    return [models[place] for place in range(len(requests))]
-
-
-def fit_alone(net: type[Net], min_rows: int, request: FitRequest) -> NetModel:
-    """Fit one request: a stack of one, at half the price of one with a twin."""
-    given = request if net.reads_auxiliary else _without_auxiliary(request)
-    built, fit = net(shape_of(net, min_rows, given)), prepare(given, net.family, net.derived_auxiliary(given.task_type))
-    return _model(built, fit, _train(built, [fit], built.shape.whole("batch_rows"))[0])
+            trained = _train(built, fits, built.shape.whole("batch_rows"))
+            answers.update({place: _model(built, fit, result) for place, fit, result in zip(part, fits, trained, strict=True)})
+    return [answers[place] for place in range(len(requests))]
 
 
 def shape_of(net: type[Net], min_rows: int, request: FitRequest) -> NetShape:
@@ -89,20 +85,14 @@ def stack_width(net: Net, fits: Sequence[Prepared]) -> int:
     if not fits[0].request.device.startswith("cpu"):
         return MAX_STACK
     rows = max(batch_size(fit.train.n_rows, net.shape.whole("batch_rows")) for fit in fits)
-    return max(SMALLEST_CPU_STACK, min(MAX_STACK, CPU_STACK_NUMBERS // (rows * net.positions() * net.shape.whole("hidden"))))
-
-
-def _with_company(fits: Sequence[Prepared]) -> list[Prepared]:
-    """The fits; on the CPU a lone one beside its twin, whose result nobody reads."""
-    lone = len(fits) == 1 and fits[0].request.device.startswith("cpu")
-    return list(fits) * SMALLEST_CPU_STACK if lone else list(fits)
+    return max(1, min(MAX_STACK, CPU_STACK_NUMBERS // (rows * net.positions() * net.shape.whole("hidden"))))
 
 
 def _without_auxiliary(request: FitRequest) -> FitRequest:
     return replace(request, train=replace(request.train, auxiliary=None), inner=replace(request.inner, auxiliary=None))
 
 
-def _train(net: Net, fits: Sequence[Prepared], batch_rows: int) -> list[Trained]:
+def _train(net: Net, fits: Sequence[Prepared], batch_rows: int) -> list[Trained | FitError]:
     """Train a stack; out of memory, its halves (same results), and a net alone with half the rows a batch (recorded in its details)."""
     try:
         return train_stack(net, fits, batch_rows)
@@ -118,5 +108,7 @@ def _train(net: Net, fits: Sequence[Prepared], batch_rows: int) -> list[Trained]
     return _train(net, fits[:half], batch_rows) + _train(net, fits[half:], batch_rows)
 
 
-def _model(net: Net, fit: Prepared, result: Trained) -> NetModel:
+def _model(net: Net, fit: Prepared, result: Trained | FitError) -> NetModel | FitError:
+    if isinstance(result, FitError):
+        return result
     return NetModel(net, fit.inputs, fit.labels, result.weights, fit.request.train.offset is not None, result.details)
