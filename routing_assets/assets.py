@@ -34,7 +34,7 @@ from routing_assets.evidence.table_columns import RANKING, SELECTION, STABILITY
 from routing_assets.evidence.told import Told
 from routing_assets.plans.comparison import diff
 from routing_assets.plans.plan_inputs import state_feature_sets
-from routing_assets.plans.training_plan import make_training_plan, plan_libraries
+from routing_assets.plans.training_plan import choose_families, make_training_plan, plan_libraries
 from routing_assets.plans.training_plan_files import load_training_plan, write_training_plan
 from routing_assets.report.plan_summary import (
     decision_lines,
@@ -49,7 +49,7 @@ from routing_assets.report.plan_summary import (
 from routing_assets.report.plots import forest_plot_svg
 from routing_assets.report.route_map import route_map_svg
 from training_assets.assets import CODE_VERSION, OWNERS, STORE
-from training_assets.content_key import library_versions
+from training_assets.content_key import library_versions, training_settings
 from training_assets.contracts import TrainingPlan
 from training_assets.families.registry import FAMILIES
 from training_assets.leakage.audit import audit_leakage
@@ -226,7 +226,8 @@ def training_plan(
     features = feature_sets(panel, feature_selection, leakage_audit)
     state_features = state_feature_sets(panel, leakage_audit, features)
     libraries = library_versions(plan_libraries(FAMILIES.values(), config.training.families))
-    plan = make_training_plan(routing, candidates, features, FAMILIES.values(), config.training, state_features, libraries, panel.symbols)
+    identity = training_settings(config, choose_families(FAMILIES.values(), config.training.families))
+    plan = make_training_plan(routing, candidates, features, FAMILIES.values(), config.training, state_features, libraries, identity, panel.symbols)
     folder = settings.output / TRAINING_PLAN_PATH
     before = _earlier(partial(load_training_plan, allow_no_jobs=True), folder)
     write_training_plan(plan, folder, config.routing.dump_plan_as)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import orjson
 
+from config.schema import Config
+from training_assets.families.base import Family
 from training_assets.samples import JobRows
 
 TRAINING_CODE_VERSION = "4"
@@ -27,6 +29,30 @@ def seed_of(config_seed: int, job_id: str, family: str) -> int:
 def library_versions(libraries: Iterable[str]) -> dict[str, str]:
     """Installed versions of the distributions a model depends on, numpy always among them."""
     return {name: _installed_version(name) for name in sorted({"numpy", *libraries})}
+
+
+def hyperparameters_of(config: Config, family: Family) -> dict[str, Any]:
+    """The family's defaults under the settings of `training.hyperparameters`; names match without regard to case."""
+    configured = {name.casefold(): values for name, values in config.training.hyperparameters.items()}
+    return {**family.defaults, **configured.get(family.name.casefold(), {})}
+
+
+def settings_identity(config: Config) -> dict[str, Any]:
+    """The settings that can change any model."""
+    splits = config.splits.model_dump(mode="json")
+    training = config.training.model_dump(mode="json", include={"oos_fraction", "blend_folds"})
+    scoring = config.scoring.model_dump(mode="json", include={"hac_horizons", "confidence", "shrinkage_grid"})
+    return {"seed": config.seed, "splits": splits, "training": training, "scoring": scoring}
+
+
+def training_settings(config: Config, families: Iterable[Family]) -> dict[str, Any]:
+    """Digests of the settings that content keys hold, for a plan's metadata: of what all models share, of blends, and by family of its own.
+
+    A family's covers its hyperparameters and the versions of its libraries.
+    """
+    own = {family.name: content_key({"family": [hyperparameters_of(config, family), library_versions(family.libraries)]})[:16] for family in families}
+    blends = content_key({"blend_families": list(config.training.blend_families)})[:16]
+    return {"shared": content_key(settings_identity(config))[:16], "blends": blends, "families": dict(sorted(own.items()))}
 
 
 def rows_digest(rows: JobRows) -> str:

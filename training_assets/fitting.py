@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from config.schema import Config
-from training_assets.content_key import content_key, library_versions, rows_digest, seed_of
+from training_assets.content_key import content_key, hyperparameters_of, library_versions, rows_digest, seed_of, settings_identity
 from training_assets.contracts import RELATED_TARGETS, Interval, ModelCard, Route, TrainingJob, TrainingType
 from training_assets.families.base import Family, FitError, FitRequest
 from training_assets.metrics import score_predictions
@@ -42,16 +42,12 @@ class TrainingContext:
 
     def hyperparameters(self, family: Family) -> dict[str, Any]:
         """The family's defaults under the settings of `training.hyperparameters`; names match without regard to case."""
-        configured = {name.casefold(): values for name, values in self.config.training.hyperparameters.items()}
-        return {**family.defaults, **configured.get(family.name.casefold(), {})}
+        return hyperparameters_of(self.config, family)
 
     @property
     def identity(self) -> dict[str, Any]:
         """The settings and data that can change any model."""
-        splits = self.config.splits.model_dump(mode="json")
-        training = self.config.training.model_dump(mode="json", include={"oos_fraction", "blend_folds"})
-        scoring = self.config.scoring.model_dump(mode="json", include={"hac_horizons", "confidence", "shrinkage_grid"})
-        return {"data_hash": self.panel.data_hash, "seed": self.config.seed, "splits": splits, "training": training, "scoring": scoring}
+        return {"data_hash": self.panel.data_hash, **settings_identity(self.config)}
 
 
 @dataclass(frozen=True)

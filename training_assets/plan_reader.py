@@ -88,14 +88,35 @@ def partition_key_of(job: TrainingJob) -> str:
 def plan_slices(plan: TrainingPlan, training_type: TrainingType) -> dict[str, PlanSlice]:
     """The plan's jobs of one type by partition key, in the plan's order."""
     jobs = {partition_key_of(job): job for job in plan.jobs if job.training_type is training_type}
-    return {key: PlanSlice(key, job, slice_version(job, plan.metadata.get("data_hash"))) for key, job in jobs.items()}
+    settings = plan.metadata.get("training_settings")
+    return {key: PlanSlice(key, job, slice_version(job, plan.metadata.get("data_hash"), settings)) for key, job in jobs.items()}
 
 
-def slice_version(job: TrainingJob, data_hash: str | None) -> str:
-    """Data version of a job: what it trains on and with, not why it was routed, so that a changed reason makes nothing stale."""
+def slice_version(job: TrainingJob, data_hash: str | None, settings: Mapping[str, Any] | None = None) -> str:
+    """Data version of a job: what it trains on and with, not why it was routed, so that a changed reason makes nothing stale.
+
+    `settings` are the plan's `training_settings`: of families, those of the job alone count, and those of blends where blends need the job.
+    """
     families = {str(stage): names for stage, names in job.stage_families.items() if names}
     further = {name: job.metadata[name] for name in TRAINED_METADATA if job.metadata.get(name)}
-    content = [job.job_id, job.target, job.symbol, job.symbols, job.route, families, job.features, job.feature_set_id, data_hash, further]
+    settings = settings or {}
+    blends = settings.get("blends") if job.metadata.get("needs_cs_ensemble") else None
+    own = {name: settings.get("families", {}).get(name) for name in job.model_families}
+    content = [
+        job.job_id,
+        job.target,
+        job.symbol,
+        job.symbols,
+        job.route,
+        families,
+        job.features,
+        job.feature_set_id,
+        data_hash,
+        further,
+        settings.get("shared"),
+        blends,
+        own,
+    ]
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 

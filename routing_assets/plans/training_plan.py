@@ -45,6 +45,7 @@ def make_training_plan(
     config: TrainingConfig,
     state_features: Mapping[str, tuple[str, ...]] | None = None,
     library_versions: Mapping[str, str] | None = None,
+    training_settings: Mapping[str, Any] | None = None,
     symbols: Collection[str] | None = None,
 ) -> TrainingPlan:
     """The jobs of a routing plan, ordered by priority (highest first), target, symbol, the pooled job before local ones.
@@ -60,6 +61,7 @@ def make_training_plan(
     families : the registry's entries; `config.families` names those in use, without regard to case.
     state_features : by target, features that tell the market's state, for the families that need one where the target's own tell nothing of it.
     library_versions : of `plan_libraries`, named in the metadata as given, so that two runs can be told apart by them.
+    training_settings : of `content_key.training_settings`, named in the metadata as given; the versions of the plan's slices hold them.
     symbols : of the panel that the jobs are for; targets are then those of `feature_sets`. None where the candidates' own are all there.
 
     Raises
@@ -84,6 +86,7 @@ def make_training_plan(
         "total_jobs": len(jobs),
         "model_families": sorted({name for job in jobs for name in job.model_families}),
         "library_versions": dict(library_versions or {}),
+        "training_settings": dict(training_settings or {}),
     }
     n_without_family = sum(not job.model_families for job in drafts)
     summary = summarise(jobs, int(routing.metadata["route_counts"][Route.BLOCKED]), n_without_family, left_out)

@@ -17,9 +17,9 @@ from routing_assets.decisions.plan_documents import SCHEMA_VERSION
 from routing_assets.evidence.candidates_table import candidates_from_table, candidates_hash
 from routing_assets.evidence.feature_sets import feature_sets
 from routing_assets.plans.plan_inputs import state_feature_sets
-from routing_assets.plans.training_plan import make_training_plan, plan_libraries
+from routing_assets.plans.training_plan import choose_families, make_training_plan, plan_libraries
 from routing_assets.plans.training_plan_files import write_training_plan
-from training_assets.content_key import library_versions
+from training_assets.content_key import library_versions, training_settings
 from training_assets.contracts import Route, TrainingPlan
 from training_assets.families.registry import FAMILIES
 from training_assets.leakage.lock import leakage_lock
@@ -48,7 +48,9 @@ def unrouted_plan(panel: Panel, selection: pd.DataFrame, audit: pd.DataFrame, co
     routes = {target: {symbol: _route(audit, target, symbol, names, config) for symbol in panel.symbols} for target, names in features.items()}
     routing = _routing_plan(routes, candidates, config, commit)
     libraries = library_versions(plan_libraries(FAMILIES.values(), config.training.families))
-    return make_training_plan(routing, candidates, features, FAMILIES.values(), config.training, state_feature_sets(panel, audit, features), libraries)
+    identity = training_settings(config, choose_families(FAMILIES.values(), config.training.families))
+    states = state_feature_sets(panel, audit, features)
+    return make_training_plan(routing, candidates, features, FAMILIES.values(), config.training, states, libraries, identity)
 
 
 def _route(audit: pd.DataFrame, target: str, symbol: str, features: tuple[str, ...], config: Config) -> Route:

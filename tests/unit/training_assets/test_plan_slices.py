@@ -14,6 +14,7 @@ from routing_assets.plans.training_plan_files import write_training_plan
 from tests import panels
 from tests.panels import BINARY_TARGET, REGRESSION_TARGET, make_panel, symbol_job
 from training_assets.blend_bases import blend_bases, blend_stage
+from training_assets.content_key import training_settings
 from training_assets.contracts import Route, Stage, TrainingJob, TrainingPlan, TrainingType
 from training_assets.families.registry import FAMILIES
 from training_assets.outcomes import FamilyFailure
@@ -153,3 +154,17 @@ def test_a_failure_names_its_place_once() -> None:
     said = FamilyFailure("Ridge", "t", "S", "t/S Ridge: too few rows")
     assert failure_line(said) == "t/S Ridge not trained: too few rows"
     assert failure_line(replace(said, symbol=None, error="boom")) == "t Ridge not trained: boom"
+
+
+def test_a_changed_setting_changes_the_slices_whose_models_it_changes_and_no_other() -> None:
+    plan = plan_of(pair("S000"), pair("S001", families=("LightGBM",)))
+
+    def versions(**changed: object) -> dict[str, str]:
+        settings = training_settings(Config(training={"families": ["Ridge", "LightGBM"], **changed}), FAMILIES.values())
+        return slice_versions(replace(plan, metadata={**plan.metadata, "training_settings": settings}))
+
+    before = versions()
+    assert versions() == before
+    assert changed_keys(before, versions(hyperparameters={"lightgbm": {"num_leaves": 7}})) == (f"{REGRESSION_TARGET}|S001",)
+    assert changed_keys(before, versions(oos_fraction=0.11)) == tuple(before)
+    assert changed_keys(before, versions(blend_families=["Ridge"])) == ()
