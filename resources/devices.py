@@ -1,6 +1,6 @@
 """Which accelerator there is, who holds it, and how much of its memory was used.
 
-Belongs here: discovery, the lease and peak memory, without Dagster. Does not: what runs on the device. torch is loaded at the first look.
+Belongs here: discovery, the lease, the budget and the peak of memory, without Dagster. Does not: what runs on the device. torch is loaded at the first look.
 """
 
 import os
@@ -115,6 +115,25 @@ def _lock(handle: int, device: Device, path: Path, wait_seconds: float) -> None:
             os.truncate(handle, 0)
             os.pwrite(handle, str(os.getpid()).encode(), 0)
             return
+
+
+@contextmanager
+def memory_budget(device: Device, fraction: float) -> Iterator[None]:
+    """Let this process take at most a share, in (0, 1], of the memory of a CUDA device until the block ends; elsewhere nothing is held back.
+
+    Beyond it torch raises OutOfMemoryError, as it does where the card itself is full.
+    """
+    if not device.name.startswith("cuda"):
+        yield
+        return
+    import torch
+
+    torch.cuda.empty_cache()  # what the allocator holds from before the block is not asked for anew, and so not refused
+    torch.cuda.set_per_process_memory_fraction(fraction, device.name)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device.name)
 
 
 @dataclass

@@ -11,17 +11,19 @@ from pathlib import Path
 
 import dagster as dg
 
-from resources.devices import Device, DeviceError, DeviceMode, choose, discover, leased
+from resources.devices import Device, DeviceError, DeviceMode, choose, discover, leased, memory_budget
 
 
 class GpuResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The device of the GPU stage.
 
-    `mode` is `training.require_device`; `lock_dir` is where leases lie (default: a folder of this user in the system's temporary one,
-    so that every run on the machine meets there); `wait_seconds` is how long a lease is waited for.
+    `mode` is `training.require_device`; `memory_fraction`, in (0, 1], is `training.device_memory_fraction`; `lock_dir` is where leases lie
+    (default: a folder of this user in the system's temporary one, so that every run on the machine meets there); `wait_seconds` is how long
+    a lease is waited for.
     """
 
     mode: str = "auto"
+    memory_fraction: float = 1.0
     lock_dir: str | None = None
     wait_seconds: float = 3600.0
 
@@ -40,7 +42,7 @@ class GpuResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def lease(self) -> Iterator[Device]:
-        """The device, held against other processes until the block ends.
+        """The device, held against other processes until the block ends, of whose memory this one takes its share at most.
 
         Raises
         ------
@@ -51,7 +53,7 @@ class GpuResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         if not device.accelerated:
             dg.get_dagster_logger("switchyard").info(f"GPU stage on the CPU: {device.note}")
         try:
-            with leased(device, self._lock_folder(), self.wait_seconds):
+            with leased(device, self._lock_folder(), self.wait_seconds), memory_budget(device, self.memory_fraction):
                 yield device
         except DeviceError as error:
             raise dg.Failure(str(error)) from None
@@ -61,6 +63,7 @@ class GpuResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         told: dict[str, str | int] = {"device": f"{device.name} ({device.description}): {device.note}"}
         if device.memory_bytes is not None:
             told["device_memory_bytes"] = device.memory_bytes
+            told["device_memory_budget_bytes"] = int(device.memory_bytes * self.memory_fraction)
         return told
 
     def _mode(self) -> DeviceMode:

@@ -54,10 +54,11 @@ def with_settings_in_version(asset: dg.AssetsDefinition, config: Config, setting
 
 def resources_of(settings: Settings) -> dict[str, object]:
     """The resources that both sides' assets ask for."""
+    training = settings.load().training
     return {
         "settings": settings,
         STORE: ArtifactStore(settings=settings, training_steps=list(TRAINING_STEPS)),
-        "gpu": GpuResource(mode=settings.load().training.require_device),
+        "gpu": GpuResource(mode=training.require_device, memory_fraction=training.device_memory_fraction),
     }
 
 

@@ -32,3 +32,6 @@ class TrainingConfig(Section):
     require_device: Literal["auto", "required", "off"] = Field(
         "auto", description="GPU for the GPU stage: `auto` uses one if there is one, `required` refuses without, `off` never looks."
     )
+    device_memory_fraction: Fraction = Field(
+        0.9, gt=0.0, description="Most of a GPU's memory that the GPU stage takes. Nets that need more train in smaller stacks, and then in smaller batches."
+    )

@@ -81,27 +81,37 @@ def test_the_cpu_needs_no_lease_and_reports_no_peak(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def card(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+def card(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """torch as it is on a machine with one CUDA device, whose allocator is this dict."""
-    allocator = {"peak": 9 << 30}
+    allocator: dict[str, float] = {"peak": 9 << 30, "share": 1.0}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(name="a card", total_memory=16 << 30))
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda name: allocator.update(peak=0))
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda name: allocator["peak"])
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, name: allocator.update(share=share))
     return allocator
 
 
 @pytest.mark.parametrize("mode", ["auto", "required"])
-def test_a_card_is_found_leased_and_told(card: dict[str, int], mode: str, tmp_path: Path) -> None:
-    resource = GpuResource(mode=mode, lock_dir=str(tmp_path), wait_seconds=0.0)
+def test_a_card_is_found_leased_and_told(card: dict[str, float], mode: str, tmp_path: Path) -> None:
+    resource = GpuResource(mode=mode, lock_dir=str(tmp_path), wait_seconds=0.0, memory_fraction=0.5)
     with resource.lease() as device:
-        assert resource.metadata(device) == {"device": "cuda:0 (a card): found by torch.cuda", "device_memory_bytes": 16 << 30}
+        told = {"device": "cuda:0 (a card): found by torch.cuda", "device_memory_bytes": 16 << 30, "device_memory_budget_bytes": 8 << 30}
+        assert resource.metadata(device) == told
+        assert card["share"] == 0.5
         with pytest.raises(dg.Failure, match="still holds it"), resource.lease():
             pass
 
 
-def test_the_peak_is_that_of_the_block_alone(card: dict[str, int]) -> None:
+def test_a_budget_ends_with_its_lease(card: dict[str, float], tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), GpuResource(lock_dir=str(tmp_path), memory_fraction=0.25).lease():
+        raise ZeroDivisionError
+    assert card["share"] == 1.0
+
+
+def test_the_peak_is_that_of_the_block_alone(card: dict[str, float]) -> None:
     with peak_memory("cuda:0") as peak:
         card["peak"] = 5 << 20
     card["peak"] = 7 << 30
