@@ -13,13 +13,14 @@ KILLS ?= 30
 FUZZ_SECONDS ?= 120
 ARGS ?=
 
-.PHONY: help install run test fuzz faults audit lint format types lock bench bench-full ui docs docs-refresh docs-pictures cloud-check clean
+.PHONY: help install run test fuzz faults audit lint format types lock bench bench-full bench-gpu ui docs docs-refresh docs-pictures cloud-check clean
 
 help:
 	@echo "make run      plan and train on the embedded sample, into $(OUTPUT)/ (ARGS=... adds options of 'switchyard run')"
 	@echo "make test     the tests          make lint    style         make types   strict types"
 	@echo "make format   rewrite style      make bench   benchmarks    make ui      the Dagster UI on $(OUTPUT)/"
 	@echo "make bench-full   benchmarks at full size, planning at scale; both write docs/benchmarks.md"
+	@echo "make bench-gpu    nets as one program against a loop of them, on a CUDA device; the next page has the figures"
 	@echo "make fuzz     long fuzzers       make faults  KILLS=30 kills at random moments"
 	@echo "make audit    known vulnerabilities of the pinned dependencies, where the service that knows them can be reached"
 	@echo "make install  the environment    make lock    pin the environment anew"
@@ -86,7 +87,7 @@ faults: $(STAMP)
 
 # Processor time, not the clock: the machine may be shared. What is measured lies in .benchmarks/, and the page is written from it.
 BENCH = OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks -s --benchmark-timer=time.process_time --benchmark-json=.benchmarks/run.json $(ARGS)
-BENCH_PAGE = $(BIN)/python -m tests.benchmarks.page .benchmarks/run.json --scale .benchmarks/growth.json --scale .benchmarks/scale.json --backfill .benchmarks/backfill.txt
+BENCH_PAGE = $(BIN)/python -m tests.benchmarks.page .benchmarks/run.json --scale .benchmarks/growth.json --scale .benchmarks/scale.json --backfill .benchmarks/backfill.txt --gpu .benchmarks/gpu.txt
 
 bench: $(STAMP)
 	@echo "== benchmarks"
@@ -104,6 +105,10 @@ bench-full: $(STAMP)
 	@$(BIN)/python -m tests.benchmarks.backfill 100 300 > .benchmarks/backfill.txt
 	@$(BENCH_PAGE)
 	@echo "== docs/benchmarks.md"
+
+bench-gpu: $(STAMP)
+	@mkdir -p .benchmarks
+	@$(BIN)/python -m tests.benchmarks.test_stacked_nets --device cuda --looped 10 | tee .benchmarks/gpu.txt
 
 ui: $(STAMP)
 	@$(BIN)/switchyard ui --output-dir $(OUTPUT) $(ARGS)

@@ -1,6 +1,7 @@
 """The page of results, docs/benchmarks.md, from what `make bench` and `make bench-full` measured.
 
-    python -m tests.benchmarks.page .benchmarks/run.json [--scale .benchmarks/scale.json ...] [--backfill .benchmarks/backfill.txt] [--record]
+    python -m tests.benchmarks.page .benchmarks/run.json [--scale .benchmarks/scale.json ...]
+        [--backfill .benchmarks/backfill.txt] [--gpu .benchmarks/gpu.txt] [--record]
 
 Belongs here: layout. Does not: any measurement. `--record` writes the ratios down as the ones that later runs are held against.
 """
@@ -24,13 +25,16 @@ the last column belongs to the code, and a run fails where it falls below {toler
 """
 
 
-def page_text(run: Mapping[str, Any], scales: Sequence[Mapping[str, Any]], backfill: str | None) -> str:
+def page_text(run: Mapping[str, Any], scales: Sequence[Mapping[str, Any]], backfill: str | None, gpu: str | None) -> str:
     """The whole page in Markdown."""
     parts = [HEAD.format(tolerance=TOLERANCE), _machine(run["machine_info"]), _ratios(run["benchmarks"])]
     parts += [_scale(scale) for scale in scales]
     if backfill:
         title = "## Backfill\n\nA backfill through the daemon beside the same work in a bare pool and as many bare events."
         parts.append(f"{title}\n\n```\n{backfill.strip()}\n```\n")
+    if gpu:
+        title = "## Stacks on a GPU\n\nNets of one symbol each, as one program and in a loop (`make bench-gpu`); seconds by the clock."
+        parts.append(f"{title}\n\n```\n{gpu.strip()}\n```\n")
     return "\n".join(parts)
 
 
@@ -88,12 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("run", type=Path, help="what pytest wrote with --benchmark-json")
     parser.add_argument("--scale", type=Path, action="append", default=[], help="what tests.benchmarks.scale wrote with --json")
     parser.add_argument("--backfill", type=Path, help="what tests.benchmarks.backfill printed")
+    parser.add_argument("--gpu", type=Path, help="what tests.benchmarks.test_stacked_nets printed of a GPU")
     parser.add_argument("--record", action="store_true")
     chosen = parser.parse_args(arguments)
     run = json.loads(chosen.run.read_text(encoding="utf-8"))
     scales = [json.loads(path.read_text(encoding="utf-8")) for path in chosen.scale if path.exists()]
-    backfill = chosen.backfill.read_text(encoding="utf-8") if chosen.backfill and chosen.backfill.exists() else None
-    PAGE.write_text(page_text(run, scales, backfill), encoding="utf-8")
+    backfill, gpu = (path.read_text(encoding="utf-8") if path and path.exists() else None for path in (chosen.backfill, chosen.gpu))
+    PAGE.write_text(page_text(run, scales, backfill, gpu), encoding="utf-8")
     if chosen.record:
         ratios = {one["name"]: round(one["extra_info"]["ratio"], 3) for one in run["benchmarks"] if "ratio" in one["extra_info"]}
         RECORDED_FILE.write_text(json.dumps(dict(sorted(ratios.items())), indent=1) + "\n", encoding="utf-8")

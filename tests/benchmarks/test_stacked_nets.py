@@ -1,7 +1,7 @@
 """Stacked nets against a loop over the same nets: 64 symbols, one thread, both sides fitting the same requests to the same epochs.
 
 Run with `python -m pytest tests/benchmarks/test_stacked_nets.py -s` for the figures, or as a script with family names and, with
-`--device cuda`, on a GPU.
+`--device cuda`, on a GPU (`make bench-gpu`).
 """
 
 import argparse
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from config.sections.base import TaskType
+from resources.devices import discover
 from tests.benchmarks.conftest import Against
 from training_assets.families.base import FitError, FitRequest, sample_from_arrays
 from training_assets.families.registry import FAMILIES
@@ -72,11 +73,13 @@ def test_64_stacked_nets_train_faster_than_a_loop(name: str, smallest: float, ag
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("families", nargs="*", default=["MLP"])
+    parser.add_argument("families", nargs="*", default=[name for name, family in FAMILIES.items() if family.fit_many is not None], help="default all nets")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--symbols", type=int, default=N_SYMBOLS)
     parser.add_argument("--looped", type=int, help="nets that the loop is timed over, in whole fives; default all")
     options = parser.parse_args(arguments)
+    if options.device != "cpu":
+        print(*(f"{device.name}: {device.description}" for device in discover()), sep="\n")
     for name in options.families:
         stack_seconds, loop_seconds = stacked_against_loop(name, options.symbols, options.device, options.looped)
         ratio = loop_seconds / stack_seconds
