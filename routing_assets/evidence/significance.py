@@ -87,8 +87,8 @@ def nested_q_values(
     A target is told from noise by its best pairs (Simes: the smallest q within it) or by the mean of all its pairs. A share of the error rate
     goes to either, so that a target of noise opens at most at the rate asked for, however many pairs it has and however strong the other
     targets are. Where the mean speaks, the share of pairs without a signal is estimated (Storey) and the q of the target's pairs shrinks by
-    it, never below p itself; it is never estimated without the mean, since one market path that all symbols share makes many
-    p-values small together.
+    it, which may take q below p: among pairs of which nearly all have a signal, a weak p is one more. The share is never estimated without
+    the mean, since one market path that all symbols share makes many p-values small together.
 
     Parameters
     ----------
@@ -117,4 +117,4 @@ def nested_q_values(
     above = np.bincount(position[known], weights=p_values[known] > STOREY_LAMBDA, minlength=names.size)
     null_share = np.minimum((above + 1.0) / (np.maximum(n_pairs, 1) * (1.0 - STOREY_LAMBDA)), 1.0)
     by_mean = np.maximum(within * null_share[position], across[1][position])
-    return np.where(known, np.maximum(np.fmin(by_pairs, by_mean), p_values), np.nan)
+    return np.where(known, np.fmin(by_pairs, by_mean), np.nan)
