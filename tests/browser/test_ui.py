@@ -91,7 +91,7 @@ def test_every_page_of_the_plan_shows_what_its_asset_knows(page: Page, url: str)
     page.goto(f"{url}/assets/routing_candidates")
     page.get_by_text("upper bound of the score").first.wait_for()  # a column's meaning
     page.get_by_text("[Show Markdown]").first.click()
-    page.locator("img[alt='auc']").first.wait_for()
+    page.locator("img[alt='centred_auc']").first.wait_for()
     picture(page, "scores")
     page.goto(f"{url}/assets/leakage_audit")
     page.get_by_text("feature_look_ahead").first.wait_for()  # a detector that looked, and found nothing
