@@ -308,13 +308,13 @@ class _Listening(logging.Handler):
 
 def _problems(result: dg.ExecuteInProcessResult, job_name: str) -> tuple[RunProblem, ...]:
     """Why a run did not come through: steps that failed; resources that could not be put away, which Dagster takes for success; and where there is
-    neither, what ended the run before its first step or between two."""
+    neither, what ended the run before its first step or between two. Output that could not be captured costs a run nothing."""
     found = []
     for event in result.all_events:
         if event.is_step_failure:
             failure = event.step_failure_data
             found.append(_problem(str(event.step_key), event.message, failure.error, failure.user_failure_data))
-        elif event.is_engine_event and event.engine_event_data.error is not None:
+        elif event.is_engine_event and event.engine_event_data.error is not None and "log capture" not in str(event.message):
             found.append(_problem(job_name, event.message, event.engine_event_data.error))
     if not found and not result.success:
         ended = [event for event in result.all_events if event.is_run_failure]
