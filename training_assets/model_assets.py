@@ -32,7 +32,7 @@ from training_assets.loss_curves import loss_curves, loss_curves_svg
 from training_assets.outcomes import JobOutcome
 from training_assets.panel.panel import Panel
 from training_assets.plan_reader import plan_slices, read_master_plan
-from training_assets.stage_work import chosen_keys, failure_line, first_score, progress_line, score_table, stage_work
+from training_assets.stage_work import chosen_keys, failure_line, first_score, progress_line, score_table, shortfall, stage_work
 from training_assets.stale_partitions import changed_slice_condition, provenance_tags, versions_read
 from training_assets.trainer import train_blends, train_jobs
 
@@ -118,15 +118,17 @@ def _train(
         if store is not None:  # before it is announced, so that what is recorded is there for every machine
             for model in outcome.models:
                 store.push(Path(model.path).relative_to(settings.output).as_posix())
-        if outcome.models:
+        if (missed := shortfall(outcome, inputs.config.routing.require_min_successful_families)) is None:
             tags = provenance_tags(slices[key], slices_of, _version(outcome), read, code)
             yield dg.AssetMaterialization(asset, partition=key, metadata={**_outcome_metadata(outcome), **(told or {})}, tags=tags)
         else:
-            failed[key] = "; ".join(failure_line(failure) for failure in outcome.failures) or "no model"
+            failed[key] = missed
     if failed:
         listed = "; ".join(f"{key}: {reason}" for key, reason in list(failed.items())[:5])
         raise dg.Failure(
-            f"{len(failed)} of {len(keys)} partitions without a model: {listed}", metadata={"failed": dg.MetadataValue.json(failed)}, allow_retries=False
+            f"{len(failed)} of {len(keys)} partitions without the models they need: {listed}",
+            metadata={"failed": dg.MetadataValue.json(failed)},
+            allow_retries=False,
         )
 
 

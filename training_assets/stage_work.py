@@ -116,6 +116,21 @@ def failure_line(failure: FamilyFailure) -> str:
     return f"{place} not trained: {failure.error.removeprefix(f'{place}: ')}"
 
 
+def shortfall(outcome: JobOutcome, least_successful: int) -> str | None:
+    """Why a job's models at a stage do not stand; None where enough of the families that it tried there gave one.
+
+    `least_successful` : `routing.require_min_successful_families`; a job is never asked for more families than it tried, and always for one.
+    """
+    failures, n_tried = [failure_line(failure) for failure in outcome.failures], len(outcome.models) + len(outcome.failures)
+    needed = max(1, min(least_successful, n_tried))
+    if len(outcome.models) >= needed:
+        return None
+    if not outcome.models:
+        return "; ".join(failures) or "no model"
+    count = f"{len(outcome.models)} of {n_tried} families succeeded < {needed} (routing.require_min_successful_families)"
+    return "; ".join([count, *failures, *(f"{model.family} stays at {model.path}" for model in outcome.models)])
+
+
 def first_score(outcome: JobOutcome) -> float | None:
     """The best of the models' first scores, for the series that the UI plots; None without any."""
     scores = [model.oos_metrics[0].score for model in outcome.models if model.oos_metrics and model.oos_metrics[0].score is not None]

@@ -161,7 +161,11 @@ class RoutingConfig(Section):
     enable_experimental_lane: bool = Field(True, description="Let near misses train cheap families, marked as experimental.")
     experimental: Experimental = Field(Experimental(), description="Bounds of the experimental lane.")
     require_safe_features_only: bool = Field(False, description="Refuse a side that uses a feature whose status is not SAFE.")
-    require_min_successful_families: Count = Field(1, description="Fewest screening families that must have succeeded on a side.")
+    require_min_successful_families: Count = Field(
+        1,
+        description="Fewest screening families that must have succeeded on a side, and in training fewest that must succeed for a job of those tried at a "
+        "stage (all of them where fewer are tried, and never none); below it the job is recorded as failed, and the models it has stay.",
+    )
     harmful_confidence: float = Field(
         0.95, gt=0.5, lt=1.0, description="Confidence with which the pooled score on a symbol must be below the null to be called harmful there."
     )

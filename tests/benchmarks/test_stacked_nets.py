@@ -58,7 +58,7 @@ def stacked_against_loop(name: str, n_symbols: int = N_SYMBOLS, device: str = "c
 
 @pytest.mark.parametrize(("name", "smallest"), [("MLP", SMALLEST_RATIO), ("VAE", SMALLEST_RATIO), ("CNN1D", 2.0), ("LSTM", 2.0), ("Transformer", 1.5)])
 def test_64_stacked_nets_train_faster_than_a_loop(name: str, smallest: float, against: Against) -> None:
-    """Three times is stated, and measured of all but the Transformer (2.0), whose attention fills the time of the loop too; the bounds on nets that
+    """Three times is stated, and measured of all but the Transformer (2.6), whose attention fills the time of the loop too; the bounds on nets that
     read windows leave room for a machine that others share."""
     family, requests = FAMILIES[name], requests_of(N_SYMBOLS, "cpu")
     assert family.fit_many is not None

@@ -8,6 +8,13 @@ import dagster as dg
 import pytest
 
 from resources.instance import RunResult, open_instance, run_job, run_logger
+from routing_assets.definitions import make_definitions
+from routing_assets.plans.training_plan_files import write_training_plan
+from tests.dagster.leaking_world import trained_symbols, write_world
+from tests.dagster.test_partitions_and_sensors import PANEL, key, plan_of
+from tests.panels import REGRESSION_TARGET, symbol_job
+from training_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, publish_plan
+from training_assets.plan_reader import read_master_plan
 
 
 @dg.asset
@@ -84,3 +91,24 @@ def run_with_a_vault(tmp_path: Path, fails: str) -> RunResult:
     )
     with open_instance(tmp_path) as instance:
         return run_job(definitions, "all", instance)
+
+
+@pytest.mark.parametrize(("least", "standing"), [(1, {key("S000"), key("S001")}), (2, {key("S001")})])
+def test_a_pair_stands_only_with_the_families_it_needs_and_keeps_the_models_it_has(tmp_path: Path, least: int, standing: set[str]) -> None:
+    settings = write_world(str(tmp_path), leaks=False)
+    settings = settings.changed(overrides=[*settings.overrides, f"routing.require_min_successful_families={least}"])
+    jobs = [symbol_job(PANEL, "S000", REGRESSION_TARGET, ("Ridge", "NoSuchFamily")), symbol_job(PANEL, "S001", REGRESSION_TARGET, ("Ridge",))]
+    write_training_plan(plan_of(*jobs), settings.plan_folder, ())
+    definitions = make_definitions(settings, {"switchyard": dg.LoggerDefinition(lambda _: dg.get_dagster_logger("quiet"))})
+    with dg.DagsterInstance.ephemeral() as instance:
+        publish_plan(instance, read_master_plan(settings.plan_folder), PANEL.symbols)
+        result = run_job(definitions, "train_pairs_cpu", instance, tags={RANGE_START_TAG: key("S000"), RANGE_END_TAG: key("S001")})
+        assert instance.get_materialized_partitions(dg.AssetKey("symbol_models")) == standing
+    assert trained_symbols(settings) == {"S000", "S001"}
+    assert result.success == (least == 1)
+    failed = {name: why for problem in result.problems for name, why in problem.details["failed"].items()}
+    assert set(failed) == {key("S000"), key("S001")} - standing
+    for why in failed.values():
+        assert "1 of 2 families succeeded < 2 (routing.require_min_successful_families)" in why
+        assert "NoSuchFamily not trained: no family is called NoSuchFamily" in why
+        assert f"Ridge stays at {settings.models_root}" in why

@@ -123,6 +123,7 @@ def _attention(p: Parameters, name: str, asking: Tensor, read: Tensor, heads: in
     weight, bias = p[f"{name}.qkv.weight"], p[f"{name}.qkv.bias"]
     parts = {"q.weight": weight[..., :width], "q.bias": bias[..., :width], "kv.weight": weight[..., width:], "kv.bias": bias[..., width:]}
     query = linear(parts, "q", asking).view(k * rows, n_asking, heads, width // heads).transpose(1, 2)
-    key, value = linear(parts, "kv", read).view(k * rows, length, 2, heads, width // heads).permute(2, 0, 3, 1, 4)
+    # Parted before the heads are moved to the front: the gradients of both are then joined where they belong, without a copy.
+    key, value = (part.transpose(1, 2) for part in linear(parts, "kv", read).view(k * rows, length, 2, heads, width // heads).unbind(2))
     found = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
     return linear(p, f"{name}.mix", found.transpose(1, 2).reshape(k, rows, n_asking, width))
