@@ -4,10 +4,10 @@ Belongs here: the sets, and adding and deleting their keys on an instance. Does 
 Only what the plan trains is a partition, so that "missing" in the UI means "planned and not trained".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
-from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
 from training_assets.contracts import TrainingPlan, TrainingType
 from training_assets.partition_keys import PartitionChanges, name_key, partition_changes
@@ -20,6 +20,8 @@ RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 PARTITION_TAG = "dagster/partition"
 DATA_VERSION_TAG = "dagster/data_version"
+# Keys that one statement adds: Dagster names each in it, and SQLite takes 32,766 at most where it was built with its defaults.
+KEYS_PER_STATEMENT = 10_000
 SLICE_ASSETS = {"target_plan": TrainingType.CROSS_SECTIONAL, "pair_plan": TrainingType.SYMBOL_SPECIFIC}
 UNFINISHED = [
     DagsterRunStatus.QUEUED,
@@ -46,11 +48,13 @@ def sync_partitions(instance: DagsterInstance, wanted: Mapping[str, Sequence[str
     A set whose wanted keys are None (they could not be read) is left as it is.
     """
     changes = {}
+    present = {name: instance.get_dynamic_partitions(name) for name in wanted}
+    runs = instance.get_runs(RunsFilter(statuses=UNFINISHED))
     for name, keys in wanted.items():
-        existing = instance.get_dynamic_partitions(name)
-        changes[name] = partition_changes(keys, existing, _keys_in_flight(instance, existing))
-        if changes[name].add:
-            instance.add_dynamic_partitions(name, list(changes[name].add))
+        changes[name] = partition_changes(keys, present[name], keys_in_flight(runs, present[name]))
+        added = list(changes[name].add)
+        for start in range(0, len(added), KEYS_PER_STATEMENT):
+            instance.add_dynamic_partitions(name, added[start : start + KEYS_PER_STATEMENT])
         for key in changes[name].delete:
             instance.delete_dynamic_partition(name, key)
     return changes
@@ -64,7 +68,7 @@ def publish_plan(instance: DagsterInstance, plan: TrainingPlan, symbols: Sequenc
     changes = sync_partitions(instance, wanted_keys(plan, symbols))
     for asset, kind in SLICE_ASSETS.items():
         slices = plan_slices(plan, kind)
-        recorded = _recorded_versions(instance, dg.AssetKey(asset), list(slices))
+        recorded = _recorded_versions(instance, dg.AssetKey(asset))
         for key, item in slices.items():
             if recorded.get(key) == item.version:
                 continue
@@ -74,11 +78,15 @@ def publish_plan(instance: DagsterInstance, plan: TrainingPlan, symbols: Sequenc
     return changes
 
 
-def range_tags(keys: Sequence[str], existing: Sequence[str]) -> dict[str, str]:
-    """Run tags for the smallest contiguous range of a set's keys that holds all of `keys`. Raises KeyError for an unknown key."""
-    position = {key: place for place, key in enumerate(existing)}
-    places = sorted(position[key] for key in keys)
-    return {RANGE_START_TAG: existing[places[0]], RANGE_END_TAG: existing[places[-1]]}
+def positions(existing: Sequence[str]) -> dict[str, int]:
+    """The place of each key in its set."""
+    return {key: place for place, key in enumerate(existing)}
+
+
+def range_tags(keys: Sequence[str], position: Mapping[str, int]) -> dict[str, str]:
+    """Run tags for the smallest contiguous range of a set (its `positions`) that holds all of `keys`. Raises KeyError for an unknown key."""
+    ordered = sorted(keys, key=lambda key: position[key])
+    return {RANGE_START_TAG: ordered[0], RANGE_END_TAG: ordered[-1]}
 
 
 def _slice_event(asset: str, item: PlanSlice) -> dg.AssetMaterialization:
@@ -109,19 +117,25 @@ def trained_versions(instance: DagsterInstance, asset: str, slices: str, keys: S
     return versions
 
 
-def _recorded_versions(instance: DagsterInstance, asset: dg.AssetKey, keys: Sequence[str]) -> Mapping[str, str]:
+def _recorded_versions(instance: DagsterInstance, asset: dg.AssetKey) -> Mapping[str, str]:
     """The data version last recorded for each key; keys that never were are absent."""
-    found = instance.event_log_storage.get_latest_tags_by_partition(asset, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG], asset_partitions=keys)
+    found = instance.event_log_storage.get_latest_tags_by_partition(asset, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG])
     return {key: tags.get(DATA_VERSION_TAG, "") for key, tags in found.items()}
 
 
-def _keys_in_flight(instance: DagsterInstance, existing: Sequence[str]) -> set[str]:
-    position = {key: place for place, key in enumerate(existing)}
+def keys_in_flight(runs: Iterable[DagsterRun], existing: Sequence[str]) -> set[str]:
+    """The keys of a set that these runs hold, each alone or in a range; a stretch that many ranges cover is walked once."""
+    position = positions(existing)
     busy: set[str] = set()
-    for run in instance.get_runs(RunsFilter(statuses=UNFINISHED)):
+    stretches = []
+    for run in runs:
         if (single := run.tags.get(PARTITION_TAG)) in position:
             busy.add(str(single))
         first, last = position.get(run.tags.get(RANGE_START_TAG, "")), position.get(run.tags.get(RANGE_END_TAG, ""))
         if first is not None and last is not None:
-            busy.update(existing[first : last + 1])
+            stretches.append((first, last))
+    walked = 0
+    for first, last in sorted(stretches):
+        busy.update(existing[max(first, walked) : last + 1])
+        walked = max(walked, last + 1)
     return busy

@@ -15,7 +15,7 @@ from training_assets.blend_bases import blend_stage
 from training_assets.contracts import Stage
 from training_assets.families.registry import FAMILIES
 from training_assets.jobs import TRAIN_JOBS
-from training_assets.partitions import UNFINISHED, range_tags, sync_partitions, trained_versions, wanted_keys
+from training_assets.partitions import UNFINISHED, positions, range_tags, sync_partitions, trained_versions, wanted_keys
 from training_assets.plan_changes import PlanCursor, TrainingRequest, blend_requests, changed_keys, parse_cursor, slice_versions, training_requests
 from training_assets.plan_reader import TrainingPlanError, read_master_plan
 
@@ -55,7 +55,8 @@ def training_plan_sensor(context: dg.SensorEvaluationContext, settings: Settings
     blends, blended = blend_requests(plan, before.blends, pooled, stage_of, per_run, in_hand)
     first = (*asked[Stage.CPU], *blends)
     waits = bool(asked[Stage.GPU]) and (bool(first) or _cpu_stage_runs(context.instance))
-    runs = [_run_request(context, request, tags) for request in (first if waits else (*first, *asked[Stage.GPU]))]
+    places = {name: positions(context.instance.get_dynamic_partitions(name)) for name in ("targets", "target_symbol")}
+    runs = [_run_request(request, places, tags) for request in (first if waits else (*first, *asked[Stage.GPU]))]
     cursor = PlanCursor(versions, before.gpu_jobs if waits else versions, blended, before.n_rounds + bool(runs or in_hand)).text()
     if waits and not runs:
         return dg.SensorResult(skip_reason=f"plan {plan_id[:12]}: the GPU stage waits until the runs of the CPU stage have ended", cursor=cursor)
@@ -80,11 +81,11 @@ def keys_in_hand(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> dict[
     return found
 
 
-def _run_request(context: dg.SensorEvaluationContext, request: TrainingRequest, tags: Mapping[str, str]) -> dg.RunRequest:
+def _run_request(request: TrainingRequest, places: Mapping[str, Mapping[str, int]], tags: Mapping[str, str]) -> dg.RunRequest:
     keys_of = "targets" if request.job_name.startswith("train_targets") else "target_symbol"
     return dg.RunRequest(
         run_key=f"{tags[PLAN_TAG]}:{tags[ROUND_TAG]}:{request.job_name}:{content_version(' '.join(request.keys))}",
         job_name=request.job_name,
-        tags={**range_tags(request.keys, context.instance.get_dynamic_partitions(keys_of)), **tags},
+        tags={**range_tags(request.keys, places[keys_of]), **tags},
         run_config={"ops": {ASSET_OF_JOB[request.job_name]: {"config": {"only": list(request.keys)}}}},
     )

@@ -107,14 +107,14 @@ class Pipeline:
         self.outcome.failures += [f"{problem.step}: {problem.message}" for problem in result.problems]
 
     def _train_step(self, step: TrainingStep, keys: Sequence[str], families: Sequence[str]) -> None:
-        from training_assets.partitions import range_tags
+        from training_assets.partitions import positions, range_tags
 
         config: dict[str, Any] = {"only": list(keys), "families": list(families)}
         result = run_job(
             self._definitions,
             step.job_name,
             self.instance,
-            tags={**self._tags, **range_tags(keys, self.instance.get_dynamic_partitions(step.partition_set))},
+            tags={**self._tags, **range_tags(keys, positions(self.instance.get_dynamic_partitions(step.partition_set)))},
             run_config={"ops": {step.asset: {"config": config}}},
         )
         self._note(result)

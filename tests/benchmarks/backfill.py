@@ -28,7 +28,7 @@ from tests.panels import REGRESSION_TARGET, make_panel, symbol_job
 from training_assets.contracts import Stage
 from training_assets.leakage.status import AUDIT_COLUMNS
 from training_assets.model_assets import AUDIT_PATH, PANEL_PATH
-from training_assets.partitions import publish_plan, range_tags
+from training_assets.partitions import positions, publish_plan, range_tags
 from training_assets.plan_reader import partition_key_of
 from training_assets.trainer import train_jobs
 
@@ -53,7 +53,7 @@ def train_some(settings: Settings, keys: list[str]) -> None:
     """Train these keys as a run of the command would, so that they are done before the backfill."""
     definitions = make_definitions(settings, {"switchyard": dg.LoggerDefinition(lambda _: dg.get_dagster_logger("quiet"))})
     with open_instance(settings.output) as instance:
-        tags = range_tags(keys, instance.get_dynamic_partitions("target_symbol"))
+        tags = range_tags(keys, positions(instance.get_dynamic_partitions("target_symbol")))
         result = run_job(definitions, "train_pairs_cpu", instance, tags=tags, run_config={"ops": {"symbol_models": {"config": {"only": keys}}}})
     assert result.success
 

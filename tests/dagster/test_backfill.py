@@ -17,7 +17,7 @@ from tests.dagster.test_partitions_and_sensors import plan_of
 from tests.panels import REGRESSION_TARGET, make_panel, symbol_job
 from training_assets.leakage.status import AUDIT_COLUMNS
 from training_assets.model_assets import AUDIT_PATH, PANEL_PATH
-from training_assets.partitions import publish_plan, range_tags
+from training_assets.partitions import positions, publish_plan, range_tags
 from training_assets.plan_reader import read_master_plan
 
 N_JOBS, PER_RUN = 45, 20
@@ -51,7 +51,7 @@ def events(site: Site) -> dict[str, list[bool]]:
 def test_a_backfill_with_holes_takes_few_runs_and_trains_only_what_is_left(site: Site) -> None:
     done = KEYS[::3]
     only = {"ops": {"symbol_models": {"config": {"only": done}}}}
-    site.launch(site.select("train_pairs_cpu"), range_tags(done, KEYS), only)
+    site.launch(site.select("train_pairs_cpu"), range_tags(done, positions(KEYS)), only)
     assert set(events(site)) == set(done)
     site.backfill()
     backfilled = [run for run in site.instance.get_runs() if "dagster/backfill" in run.tags]

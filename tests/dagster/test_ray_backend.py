@@ -28,7 +28,7 @@ from tests.unit.resources.test_worker_pool import prepare, prepare_badly, prepar
 from training_assets.contracts import Stage
 from training_assets.leakage.status import AUDIT_COLUMNS
 from training_assets.model_assets import AUDIT_PATH, PANEL_PATH
-from training_assets.partitions import publish_plan, range_tags
+from training_assets.partitions import positions, publish_plan, range_tags
 from training_assets.plan_reader import read_master_plan
 from training_assets.trainer import train_jobs
 
@@ -130,7 +130,7 @@ def test_a_worker_killed_in_the_middle_of_a_backfills_run_costs_a_retry_and_not_
         keys = instance.get_dynamic_partitions("target_symbol")
         killer = Killer()
         killer.start()
-        result = run_job(definitions, "train_pairs_cpu", instance, tags=range_tags(keys, keys))
+        result = run_job(definitions, "train_pairs_cpu", instance, tags=range_tags(keys, positions(keys)))
         killer.over.set()
         killer.join(timeout=30)
         assert killer.killed is not None
