@@ -5,6 +5,7 @@ Belongs here: thread settings, alarms, clocks, the allocators of one process. Do
 
 import ctypes
 import gc
+import os
 import resource
 import signal
 import sys
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from types import FrameType
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+GRACE_SECONDS = 2.0
+"""What a block is given beyond its last limit: a process that was stopped and goes on finds all its limits passed at once."""
 
 
 class TimeLimitError(TimeoutError):
@@ -44,7 +47,7 @@ def time_limit(seconds: float) -> Iterator[None]:
     """Raise `TimeLimitError` inside the block once it has run for `seconds`.
 
     Works in the main thread of a process on systems with SIGALRM, between two bytecodes: a single long call into a library is
-    stopped only when it returns. Elsewhere it does nothing; the pool's own limit still holds.
+    stopped only when it returns. Elsewhere it does nothing; `ended_with_process` still holds.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
@@ -60,6 +63,27 @@ def time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, previous)
+
+
+@contextmanager
+def ended_with_process(seconds: float, reason: str) -> Iterator[None]:
+    """End this process with status 1, and the reason on its standard error, when the block still runs after `seconds`.
+
+    For what no exception can stop: a call into a library that does not return. One that does not let go of the interpreter's lock
+    either is not stopped by this.
+    """
+    returned = threading.Event()
+
+    def watch() -> None:
+        if not returned.wait(seconds) and not returned.wait(GRACE_SECONDS):
+            os.write(2, f"{reason}\n".encode())  # not through `sys.stderr`, whose lock the block may hold
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        returned.set()
 
 
 def peak_memory_bytes() -> int:

@@ -135,6 +135,8 @@ class _ActorPool:
             yield TaskResult(held[0], value) if fault is None else TaskResult(held[0], None, fault)
         elif content is not None:
             raise WorkerError(f"a worker could not be prepared: {content}")
+        else:
+            self._startup_crashes = 0
         self._idle.append(actor)
 
     def _crashed(self, item: Any, error: str, replace: bool) -> TaskResult[Any, Any]:
@@ -145,5 +147,5 @@ class _ActorPool:
     def _count_startup_crash(self, error: Exception) -> None:
         self._startup_crashes += 1
         if self._startup_crashes >= MAX_STARTUP_CRASHES:
-            raise WorkerError(f"{self._startup_crashes} workers died before their first task, the last with {str(error).splitlines()[0]}")
+            raise WorkerError(f"{self._startup_crashes} workers in a row died before they were ready, the last with {str(error).splitlines()[0]}")
         self.start()

@@ -62,7 +62,7 @@ def run_tasks(
     Raises
     ------
     WorkerError
-        When `prepare` fails, or workers keep dying before they are ready.
+        When `prepare` fails, or `MAX_STARTUP_CRASHES` workers in a row die before they are ready.
     """
     queue = deque(items)
     if not queue:
@@ -152,32 +152,34 @@ class _Pool:
         if worker.held:
             yield self._bury(worker, told or f"worker process died with exit code {worker.process.exitcode}", replace)
         else:
-            self._count_startup_crash(worker)
+            if not worker.ready:
+                self._count_startup_crash(worker)
+            self._remove(worker, replace)
 
     def _heard(self, worker: _Worker, kind: str, content: Any) -> Iterator[TaskResult[Any, Any]]:
         if kind == "unprepared":
             raise WorkerError(f"a worker could not be prepared: {content}")
         if kind == "ready":
-            worker.ready = True
+            worker.ready, self._startup_crashes = True, 0
             return
         item, worker.deadline = worker.held.popleft(), float("inf")
         yield TaskResult(item, content) if kind == "value" else TaskResult(item, None, content)
 
     def _bury(self, worker: _Worker, error: str, replace: bool) -> TaskResult[Any, Any]:
         worker.process.join()
+        self._remove(worker, replace)
+        return TaskResult(worker.held.popleft(), None, error, crashed=True)
+
+    def _remove(self, worker: _Worker, replace: bool) -> None:
         worker.pipe.close()
         self._workers.remove(worker)
         if replace:
             self.start_worker()
-        return TaskResult(worker.held.popleft(), None, error, crashed=True)
 
     def _count_startup_crash(self, worker: _Worker) -> None:
-        worker.pipe.close()
-        self._workers.remove(worker)
         self._startup_crashes += 1
         if self._startup_crashes >= MAX_STARTUP_CRASHES:
-            raise WorkerError(f"{self._startup_crashes} workers died before their first task, the last with exit code {worker.process.exitcode}")
-        self.start_worker()
+            raise WorkerError(f"{self._startup_crashes} workers in a row died before they were ready, the last with exit code {worker.process.exitcode}")
 
 
 def _serve(pipe: Connection, prepare: Callable[..., Any], prepare_args: tuple[Any, ...], task: Callable[[Any, Any], Any]) -> None:

@@ -3,6 +3,7 @@
 Belongs here: listing files and asking Dagster for a run. Does not: what changed (`training_assets.market_changes`).
 """
 
+import time
 from functools import partial
 
 import dagster as dg
@@ -13,6 +14,9 @@ from resources.market_data.sources import list_market_files
 from resources.settings import Settings
 from training_assets.market_changes import market_changes
 from training_assets.partitions import DATA_VERSION_TAG
+
+READ_SECONDS = 15.0
+"""How long a look goes on to read files: a quarter of the minute that Dagster gives it, since the last file may be a large one."""
 
 
 @dg.sensor(
@@ -27,11 +31,14 @@ def new_market_data_sensor(context: dg.SensorEvaluationContext, settings: Settin
     except (DataError, OSError) as error:
         # A folder that cannot be read is not an empty one: the cursor stays, and nothing is asked for.
         return dg.SensorResult(skip_reason=f"market data cannot be listed: {error}")
-    changes = market_changes(context.cursor, files, partial(whole_digest, max_bytes=data.max_file_bytes))
+    end = time.monotonic() + READ_SECONDS
+    changes = market_changes(context.cursor, files, partial(whole_digest, max_bytes=data.max_file_bytes), lambda: time.monotonic() < end)
     cursor = changes.cursor.text()
     if not changes.any:
         waiting = f"; {changes.describe()}" if changes.held else ""
         return dg.SensorResult(skip_reason=f"{len(files)} files, nothing new{waiting}", cursor=cursor)
+    if changes.unread:
+        return dg.SensorResult(skip_reason=f"{changes.describe()}; {len(changes.unread)} of them left to read, the next look goes on", cursor=cursor)
     if not changes.settled:
         return dg.SensorResult(skip_reason=f"{changes.describe()}; waiting until a second look sees the same", cursor=cursor)
     context.log.info(f"{len(files)} files: {changes.describe()}; asking for a new plan")

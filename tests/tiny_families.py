@@ -1,5 +1,6 @@
 """Real model families too small to be worth their names, and some that misbehave on purpose."""
 
+import ctypes
 import os
 import resource
 import signal
@@ -90,6 +91,13 @@ def sleep(request: FitRequest) -> OneWeight:
     return OneWeight(0.0)
 
 
+def hang(request: FitRequest | Sequence[FitRequest]) -> Any:
+    """Waits in native code for itself: no signal ends that call."""
+    library, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+    library.pthread_mutex_lock(mutex)
+    library.pthread_mutex_lock(mutex)
+
+
 def fit_slowly(request: FitRequest) -> OneWeight:
     time.sleep(0.3)
     return fit_one_weight(request)
@@ -125,6 +133,8 @@ TINY_FAMILIES = {
         tiny("Deadly", die),
         tiny("Leaving", leave),
         tiny("Sleeping", sleep),
+        tiny("Hanging", hang),
+        tiny("StuckStack", hang, stage=Stage.GPU, fit_many=hang),
         tiny("Slow", fit_slowly),
         tiny("SlowStacked", fit_slowly, stage=Stage.GPU, fit_many=fit_many_slowly),
         tiny("Stacked", fit_one_weight, stage=Stage.GPU, fit_many=fit_many_weights),

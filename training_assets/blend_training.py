@@ -244,7 +244,7 @@ class _BlendFits:
 
     def _fit(self, window: FitWindow) -> FittedModel:
         request = fit_request(self.context, self.prepared, self.family, window, self._offset, self._settings(window))
-        return self._or_error(guarded(lambda: self.family.fit(request), self.context.config.training.fit_timeout_seconds))
+        return self._or_error(guarded(self.family.name, lambda: self.family.fit(request), self.context.config.training.fit_timeout_seconds))
 
     def _settings(self, window: FitWindow) -> Mapping[str, Any] | None:
         """The panel's prior as hyperparameters of a residual fit, where the family knows how."""
@@ -260,7 +260,7 @@ class _BlendFits:
 
     def _predict(self, local: FittedModel, rows: Mask) -> NDArray[np.float32]:
         sample = self.prepared.rows.sample(rows, self._offset)
-        return self._or_error(guarded(lambda: local.predict(sample), self.context.config.training.fit_timeout_seconds))
+        return self._or_error(guarded(self.family.name, lambda: local.predict(sample), self.context.config.training.fit_timeout_seconds))
 
     def _or_error(self, answer: Answer | str) -> Answer:
         if isinstance(answer, str):

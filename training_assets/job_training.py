@@ -186,13 +186,13 @@ def _share(context: TrainingContext, prepared: PreparedJob, where: str) -> _Shar
 
 def _predict_part(context: TrainingContext, family: Family, work: _ModelWork, model: FittedModel, rows: Mask) -> None:
     sample = work.prepared.rows.sample(rows)
-    predictions = guarded(lambda: model.predict(sample), context.config.training.fit_timeout_seconds)
+    predictions = guarded(family.name, lambda: model.predict(sample), context.config.training.fit_timeout_seconds)
     if isinstance(predictions, str):
         work.error = predictions
     else:
         work.predictions.append(predictions)
         if (tell := family.told_out_of_sample) is not None and rows is work.parts[-1][1]:
-            told = guarded(lambda: tell(model, sample), context.config.training.fit_timeout_seconds)
+            told = guarded(family.name, lambda: tell(model, sample), context.config.training.fit_timeout_seconds)
             work.told = {"error": told} if isinstance(told, str) else told
 
 

@@ -28,7 +28,10 @@ class TrainingConfig(Section):
     blend_folds: int = Field(
         3, ge=1, le=20, description="Blocks before the out-of-sample part that pooled models are cross-fitted on for blends, each one more pooled fit."
     )
-    fit_timeout_seconds: PositiveInt = Field(900, description="A fit that takes longer is stopped and recorded as failed.")
+    fit_timeout_seconds: PositiveInt = Field(
+        900,
+        description="A fit that takes longer is stopped and recorded as failed; one in a library that has not come back after three times as long ends its process.",
+    )
     require_device: Literal["auto", "required", "off"] = Field(
         "auto", description="GPU for the GPU stage: `auto` uses one if there is one, `required` refuses without, `off` never looks."
     )

@@ -77,6 +77,16 @@ def read_bars_file(path: Path, max_columns: int, max_bytes: int = MAX_FILE_BYTES
     return _to_content(table)
 
 
+def read_header(path: Path) -> tuple[str, ...]:
+    """The column names of a file, without its rows; none of a file that cannot be used, which `read_bars_file` then says why."""
+    suffix = suffix_of(path.name)
+    try:
+        _check_start(path, suffix)
+        return tuple(pq.read_schema(path).names if suffix == ".parquet" else _csv_header(path, suffix == ".csv.gz"))
+    except (*_READ_ERRORS, UnusableFileError):
+        return ()
+
+
 def read_unchanged(path: Path, read: Callable[[Path], FileContent]) -> FileContent:
     """Read a file and make sure that it stood still meanwhile.
 
@@ -144,9 +154,7 @@ def _read_parquet(path: Path, max_columns: int, max_bytes: int) -> pa.Table:
 
 
 def _read_csv(path: Path, zipped: bool, max_columns: int, max_bytes: int) -> pa.Table:
-    with gzip.open(path, "rt", encoding="utf-8-sig", newline="") if zipped else open(path, encoding="utf-8-sig", newline="") as text:
-        line = text.readline(MAX_HEADER_CHARACTERS)
-    header = next(csv.reader([line]), [])
+    header = _csv_header(path, zipped)
     _check_header(header, max_columns)
     _check_size(_unzipped_bytes(path, max_bytes) if zipped else os.stat(path).st_size, max_bytes)
     as_text = {name: pa.string() for name in header if name.casefold() in (*TIME_COLUMNS, SYMBOL_COLUMN)}
@@ -155,6 +163,12 @@ def _read_csv(path: Path, zipped: bool, max_columns: int, max_bytes: int) -> pa.
     convert = pa_csv.ConvertOptions(column_types=as_text, strings_can_be_null=False)
     with pa.input_stream(str(path), compression="gzip" if zipped else None) as stream:
         return pa_csv.read_csv(stream, read_options=pa_csv.ReadOptions(use_threads=False), convert_options=convert)
+
+
+def _csv_header(path: Path, zipped: bool) -> list[str]:
+    with gzip.open(path, "rt", encoding="utf-8-sig", newline="") if zipped else open(path, encoding="utf-8-sig", newline="") as text:
+        line = text.readline(MAX_HEADER_CHARACTERS)
+    return next(csv.reader([line]), [])
 
 
 def _unzipped_bytes(path: Path, max_bytes: int) -> int:

@@ -4,12 +4,14 @@ A new source is one module with a load and a list function, one line in `DATA_SO
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 from config.sections.data import DataConfig
 from resources.market_data.directory import list_directory, load_directory
+from resources.market_data.readers import read_header
 from resources.market_data.records import MarketData, MarketFile
 from resources.market_data.sample import list_sample, load_sample
 
@@ -53,6 +55,13 @@ def list_market_files(config: DataConfig) -> tuple[MarketFile, ...]:
         The folder is not there or cannot be listed.
     """
     return DATA_SOURCES[config.source].list_files(config)
+
+
+def column_names(files: Iterable[MarketFile]) -> Iterator[str]:
+    """The columns of some files, each file's header read when its turn comes; a name comes once for each file that has it."""
+    for file in files:
+        if file.size_bytes:
+            yield from read_header(Path(file.path))
 
 
 def files_fingerprint(files: tuple[MarketFile, ...]) -> str:

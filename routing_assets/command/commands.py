@@ -19,7 +19,7 @@ from config.stored import SETTINGS_FILE, read_stored
 from resources.artifact_store import read_value, write_value
 from resources.devices import check_device
 from resources.instance import HOME_VARIABLE, end_abandoned_runs, instance_home, last_seconds, open_instance, written_workspace
-from resources.market_data.sources import list_market_files, load_market_data
+from resources.market_data.sources import column_names, list_market_files, load_market_data
 from resources.output_lock import OutputError, output_locked
 from resources.settings import Settings
 from routing_assets.assets import ROUTING_PLAN_PATH
@@ -35,6 +35,7 @@ from routing_assets.plans.training_plan_files import find_training_plan, load_tr
 from training_assets.contracts import Stage, TrainingJob, TrainingPlan
 from training_assets.families.registry import FAMILIES
 from training_assets.panel.alignment import align_bars
+from training_assets.panel.targets.registry import refuse_unknown_names
 from training_assets.plan_reader import with_families
 
 
@@ -63,7 +64,8 @@ def _run(arguments: argparse.Namespace, training: bool) -> CommandResult:
     config = checked_config(settings)
     if training:
         _check_device(config, config.training.families)
-    list_market_files(config.data)  # refused before anything is run, where it is not there or holds no bars
+    files = list_market_files(config.data)  # refused before anything is run, where it is not there or holds no bars
+    refuse_unknown_names(config.targets, column_names(files))
     with output_locked(settings.output, arguments.command), open_instance(settings.output) as instance:
         _remember(settings)
         end_abandoned_runs(instance, settings.output)

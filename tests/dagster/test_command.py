@@ -160,6 +160,17 @@ def test_what_cannot_be_started_is_one_message_and_status_two(
     assert len(error.splitlines()) < 8
 
 
+@pytest.mark.parametrize("command", ["run", "plan"])
+@pytest.mark.parametrize("name", ["nonsense", "fwd_ret_2d"])
+def test_a_target_that_there_is_not_is_refused_before_anything_is_run(
+    planned: Path, tmp_path: Path, command: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = ["--data-dir", str(planned / "bars"), "--output-dir", str(tmp_path / "out")]
+    assert main([command, *places, *TINY, "--targets", name]) == 2
+    assert f"no target '{name}'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("options", [["run", "--families", "LSTM"], ["train", "--no-training-plan", "--families", "LSTM"]])
 def test_a_required_device_that_is_not_there_is_refused_before_anything_is_run(
     planned: Path, tmp_path: Path, options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

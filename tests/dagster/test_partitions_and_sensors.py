@@ -153,7 +153,7 @@ def test_new_bars_ask_for_one_plan_once_they_rest(tmp_path: Path) -> None:
     write_bars(bars / "A.parquet", 51)
     third = market_look(settings, second.cursor)
     fourth = market_look(settings, third.cursor)
-    assert fourth.run_requests[0].tags["switchyard/why"] == "1 grown (A.parquet)"
+    assert fourth.run_requests[0].tags["switchyard/why"] == "1 larger (A.parquet)"
     assert fourth.run_requests[0].run_key != second.run_requests[0].run_key
 
 

@@ -99,7 +99,7 @@ plans = pytest.mark.parametrize("watched", ["training_plan_sensor"], indirect=Tr
 
 
 @market
-def test_new_grown_corrected_and_vanished_files_each_ask_for_one_plan_that_says_so(watched: Watch, tmp_path: Path) -> None:
+def test_new_larger_corrected_and_vanished_files_each_ask_for_one_plan_that_says_so(watched: Watch, tmp_path: Path) -> None:
     bars = tmp_path / "bars"
     write_bars(bars / "A.parquet", 50)
     write_bars(bars / "B.parquet", 50)
@@ -119,7 +119,7 @@ def test_new_grown_corrected_and_vanished_files_each_ask_for_one_plan_that_says_
     watched.look()
     watched.look()
     assert watched.look() == "1 files, nothing new"
-    assert watched.why == ["2 new (A.parquet, B.parquet)", "1 grown (A.parquet)", "1 corrected (B.parquet)", "1 vanished (A.parquet)"]
+    assert watched.why == ["2 new (A.parquet, B.parquet)", "1 larger (A.parquet)", "1 corrected (B.parquet)", "1 vanished (A.parquet)"]
 
 
 @market

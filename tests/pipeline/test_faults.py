@@ -225,7 +225,7 @@ def workers_of(pid: int) -> list[int]:
 def test_a_worker_that_is_killed_costs_no_model(world: Path, tmp_path: Path) -> None:
     process = start_process("run", *given(world), "--workers", 2, "--output-dir", tmp_path / "out")
     killed: set[int] = set()
-    # Two at most: a third that dies before its first task is taken for workers that cannot start at all.
+    # Two at most: a third in a row that dies before it is ready is taken for workers that cannot start at all.
     while process.poll() is None and len(killed) < 2:
         found = [worker for worker in workers_of(process.pid) if worker not in killed]
         if found:

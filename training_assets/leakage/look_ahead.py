@@ -45,7 +45,7 @@ def label_look_ahead(context: AuditContext) -> Verdict:
 
 
 def _names(spec: TargetSpec, bars: Bars, name: str) -> bool:
-    return name == (spec.name if spec.name is not None else target_name(spec, bars))
+    return name == (spec.name if spec.name is not None else target_name(spec))
 
 
 def _label_builder(entry: Target, spec: TargetSpec, info: TargetInfo, context: AuditContext) -> Builder:

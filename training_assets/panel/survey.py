@@ -69,7 +69,7 @@ def survey_bars(alignment: Alignment, config: Config) -> Survey:
     else:
         specs, not_built = _builtin_specs(bars, config.targets)
         refused |= not_built
-        names = [target_name(spec, bars) for spec in specs]
+        names = [target_name(spec) for spec in specs]
         if specs != config.targets.builtin:
             settings["targets.builtin"] = [spec.model_dump() for spec in specs]
             reasons["targets.builtin"] = f"Horizons that fit bars of {bars.interval_minutes} minutes."

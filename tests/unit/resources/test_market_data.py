@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from config.sections.data import DataConfig
 from resources.market_data.names import name_problem
-from resources.market_data.readers import FileContent, read_bars_file, read_unchanged
+from resources.market_data.readers import FileContent, read_bars_file, read_header, read_unchanged
 from resources.market_data.records import DataError, Layout, MarketData, ProblemCode, UnusableFileError, printable
-from resources.market_data.sources import DATA_SOURCES, files_fingerprint, list_market_files, load_market_data
+from resources.market_data.sources import DATA_SOURCES, column_names, files_fingerprint, list_market_files, load_market_data
 
 
 def make_bars(n_rows: int = 40, seed: int = 0) -> pd.DataFrame:
@@ -106,6 +106,12 @@ def test_every_layout_gives_the_same_frames(tmp_path: Path, layout: str) -> None
         read = data.frames[symbol]
         np.testing.assert_array_equal(read[["open", "close"]].to_numpy(), frame[["open", "close"]].to_numpy())
         assert pd.to_datetime(read["timestamp"]).to_list() == frame["timestamp"].to_list()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_columns_of_every_layout_are_known_without_its_rows(tmp_path: Path, layout: str) -> None:
+    path = LAYOUTS[layout][0](tmp_path, {"AAA": make_bars(), "BBB": make_bars().assign(fwd_ret_1d=0.5)})
+    assert set(column_names(list_market_files(directory(path)))) - {"symbol", "__index_level_0__"} == {*make_bars().columns, "fwd_ret_1d"}
 
 
 def test_one_file_without_symbol_column_is_the_symbol_it_is_named_for(tmp_path: Path) -> None:
@@ -275,6 +281,7 @@ def test_a_bad_file_is_named_and_the_other_symbol_goes_on(tmp_path: Path, case: 
     assert words in problem.message
     assert f"BAD.{suffix}" in str(problem)
     assert "\n" not in str(problem)
+    assert set(make_bars().columns) <= set(column_names(list_market_files(directory(tmp_path))))
 
 
 @pytest.mark.parametrize("case", BAD_FILES)
@@ -406,6 +413,7 @@ def test_damaged_bytes_are_read_or_refused_and_nothing_else(tmp_path: Path, kind
         content = content[:start] + inserted + content[start + removed :]
     path = tmp_path / f"X.{kind}"
     path.write_bytes(content)
+    assert all(isinstance(name, str) for name in read_header(path))
     try:
         outcome = f"{len(read_bars_file(path, 1000).frame)} rows; read"
     except UnusableFileError as error:

@@ -1,5 +1,6 @@
 """The bounds a piece of work runs under: each holds, each lets what is within it pass, and freed memory goes back to the system."""
 
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -23,6 +24,23 @@ def test_a_block_past_its_time_limit_is_stopped_and_one_within_it_is_not() -> No
     with time_limit(0.05):
         pass
     time.sleep(0.1)
+
+
+NATIVE_CALL = """
+import ctypes, sys
+from resources.process_limits import ended_with_process
+
+with ended_with_process(0.2, "the named reason"):
+    ctypes.CDLL(None).usleep(int(sys.argv[1]))
+print("went on")
+"""
+
+
+@pytest.mark.parametrize(("microseconds", "status", "out", "err"), [(30_000_000, 1, "", "the named reason\n"), (700_000, 0, "went on\n", "")])
+def test_a_native_call_that_does_not_come_back_ends_its_process_and_one_that_does_goes_on(microseconds: int, status: int, out: str, err: str) -> None:
+    """The second is late, and within the grace."""
+    ended = subprocess.run([sys.executable, "-c", NATIVE_CALL, str(microseconds)], capture_output=True, text=True, timeout=25, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (status, out, err)
 
 
 def test_what_was_freed_is_given_back_to_the_system() -> None:

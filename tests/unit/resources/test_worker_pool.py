@@ -1,6 +1,7 @@
 """The pool hands every item out once, and lays crashes and overruns at the right door."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -96,8 +97,53 @@ def test_workers_that_cannot_be_prepared_are_an_error_that_says_why() -> None:
 
 
 def test_workers_that_die_before_they_are_ready_are_given_up() -> None:
-    with pytest.raises(WorkerError, match="3 workers died"):
+    with pytest.raises(WorkerError, match="3 workers in a row died"):
         list(run_tasks(prepare_dying, (7,), task, [1], 1, 30.0))
+
+
+def prepare_once_in_three(folder: Path) -> Path:
+    starts = folder / "starts"
+    with starts.open("a", encoding="utf-8") as told:
+        told.write(".")
+    if starts.stat().st_size % 3:
+        os._exit(3)
+    return folder
+
+
+def die_once(folder: Path, item: int) -> int:
+    if item == 66:
+        os._exit(5)
+    return item
+
+
+def test_crashes_before_workers_are_ready_count_in_a_row(tmp_path: Path) -> None:
+    results = {result.item: result for result in run_tasks(prepare_once_in_three, (tmp_path,), die_once, [66, 1, 2], 1, 30.0)}
+    assert results[66].crashed
+    assert (results[1].value, results[2].value) == (1, 2)
+
+
+def prepare_folder(folder: Path) -> Path:
+    return folder
+
+
+def each_in_a_worker_of_its_own(folder: Path, item: int) -> int:
+    """The worker's process, once all four are at work; item 0 goes on until told to end."""
+    (folder / f"item_{item}").touch()
+    wait_until(lambda: len(list(folder.glob("item_*"))) == 4)
+    if item == 0:
+        wait_until((folder / "end").exists)
+        time.sleep(1.0)  # the parent hears of the deaths first
+    return os.getpid()
+
+
+def test_workers_that_die_while_they_have_nothing_to_do_cost_nothing(tmp_path: Path) -> None:
+    results = run_tasks(prepare_folder, (tmp_path,), each_in_a_worker_of_its_own, [0, 1, 2, 3], 4, 60.0)
+    for _ in range(3):
+        pid = next(results).value
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+    (tmp_path / "end").touch()
+    assert [(result.item, result.error) for result in results] == [(0, None)]
 
 
 def test_a_worker_has_one_thread_and_no_items_start_no_worker() -> None:

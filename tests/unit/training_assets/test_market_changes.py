@@ -20,10 +20,15 @@ def by_size(file: MarketFile) -> str:
     return str(file.size_bytes)
 
 
+def compare(cursor: str | None, files: tuple[MarketFile, ...], digest_of: Callable[[MarketFile], str | None]) -> MarketChanges:
+    """A look that has all the time that it needs."""
+    return market_changes(cursor, files, digest_of, lambda: True)
+
+
 def looks(*states: tuple[MarketFile, ...], cursor: str | None = None) -> list[MarketChanges]:
     seen = []
     for state in states:
-        changes = market_changes(cursor, state, by_size)
+        changes = compare(cursor, state, by_size)
         cursor = changes.cursor.text()
         seen.append(changes)
     return seen
@@ -63,11 +68,11 @@ def test_parts_of_symbol_folders_are_named_for_their_symbols() -> None:
     assert asked.describe() == "4 new (symbol=A, symbol=B)"
 
 
-def test_new_grown_corrected_and_vanished_files_are_told_apart() -> None:
+def test_new_larger_corrected_and_vanished_files_are_told_apart() -> None:
     before, after = files(A=1, B=1, C=1, E=5), files(A=1, B=2, D=1, E=4)
     *_, last = looks(before, before, after, after)
-    assert (last.added, last.grown, last.corrected, last.vanished) == (("D.parquet",), ("B.parquet",), ("E.parquet",), ("C.parquet",))
-    assert last.describe() == "1 new (D.parquet), 1 grown (B.parquet), 1 corrected (E.parquet), 1 vanished (C.parquet)"
+    assert (last.added, last.larger, last.corrected, last.vanished) == (("D.parquet",), ("B.parquet",), ("E.parquet",), ("C.parquet",))
+    assert last.describe() == "1 new (D.parquet), 1 larger (B.parquet), 1 corrected (E.parquet), 1 vanished (C.parquet)"
 
 
 def test_a_file_written_again_with_the_same_content_is_no_change() -> None:
@@ -83,26 +88,26 @@ def test_a_half_written_file_is_held_back_and_the_others_go_on() -> None:
         return None if file.symbol == "B" else by_size(file)
 
     now = files(A=1, B=1)
-    cursor = market_changes(None, now, whole_but_b).cursor.text()
-    asked = market_changes(cursor, now, whole_but_b)
+    cursor = compare(None, now, whole_but_b).cursor.text()
+    asked = compare(cursor, now, whole_but_b)
     assert (asked.added, asked.held) == (("A.parquet",), ("B.parquet",))
-    waiting = market_changes(asked.cursor.text(), now, whole_but_b)
+    waiting = compare(asked.cursor.text(), now, whole_but_b)
     assert (waiting.any, waiting.held) == (False, ("B.parquet",))
-    assert market_changes(waiting.cursor.text(), now, by_size).added == ("B.parquet",)
+    assert compare(waiting.cursor.text(), now, by_size).added == ("B.parquet",)
 
 
 def test_a_known_file_that_is_being_written_again_has_not_vanished() -> None:
     *_, known = looks(files(A=1), files(A=1))
     begun = files(A=7)
-    second = market_changes(known.cursor.text(), begun, lambda _: None)
-    third = market_changes(second.cursor.text(), begun, lambda _: None)
+    second = compare(known.cursor.text(), begun, lambda _: None)
+    third = compare(second.cursor.text(), begun, lambda _: None)
     assert (third.any, third.held) == (False, ("A.parquet",))
-    assert market_changes(third.cursor.text(), begun, by_size).grown == ("A.parquet",)
+    assert compare(third.cursor.text(), begun, by_size).larger == ("A.parquet",)
 
 
 def test_a_crash_before_the_cursor_is_stored_asks_again_under_the_same_key() -> None:
-    cursor = market_changes(None, files(A=1), by_size).cursor.text()
-    lost, again = market_changes(cursor, files(A=1), by_size), market_changes(cursor, files(A=1), by_size)
+    cursor = compare(None, files(A=1), by_size).cursor.text()
+    lost, again = compare(cursor, files(A=1), by_size), compare(cursor, files(A=1), by_size)
     assert lost.any
     assert lost.batch_key == again.batch_key
 
@@ -121,9 +126,74 @@ def test_many_files_at_once_are_one_batch() -> None:
     assert not third.any
 
 
-@pytest.mark.parametrize("cursor", ["", "no json", "[]", '{"done": 3}', '{"done": {"a": []}, "seen": {}}', '{"done": {"a": [1, 2]}}', '{"n_batches": "x"}'])
+class Reader:
+    """Digests by size; has the time for so many files a look, and notes which it read."""
+
+    def __init__(self, n_files: int) -> None:
+        self.n_files, self.read, self._left = n_files, [], n_files
+
+    def look(self, cursor: str | None, state: tuple[MarketFile, ...]) -> MarketChanges:
+        self._left = self.n_files
+        return market_changes(cursor, state, self._digest, lambda: self._left > 0)
+
+    def _digest(self, file: MarketFile) -> str | None:
+        self._left -= 1
+        self.read.append(str(file.symbol))
+        return None if file.symbol == "HALF" else by_size(file)
+
+
+def test_a_batch_too_large_for_one_look_is_read_by_several_each_file_once_and_asked_for_whole() -> None:
+    reader, state = Reader(2), files(A=1, B=1, C=1, D=1, HALF=1)
+    cursor, seen = None, []
+    for _ in range(4):
+        changes = reader.look(cursor, state)
+        cursor = changes.cursor.text()
+        seen.append((changes.settled, len(changes.unread)))
+    assert seen == [(False, 0), (False, 3), (False, 1), (True, 0)]
+    assert reader.read == ["A", "B", "C", "D", "HALF"]
+    in_one_look = Reader(5)
+    assert changes == in_one_look.look(in_one_look.look(None, state).cursor.text(), state)
+
+
+def test_what_was_read_of_a_file_that_changed_since_is_read_again() -> None:
+    reader = Reader(1)
+    cursor = reader.look(None, files(A=1, B=1)).cursor.text()
+    cursor = reader.look(cursor, files(A=1, B=1)).cursor.text()
+    for _ in range(3):
+        changes = reader.look(cursor, files(A=2, B=1))
+        cursor = changes.cursor.text()
+    assert reader.read == ["A", "A", "B"]
+    assert (changes.settled, changes.cursor.done["A.parquet"].digest) == (True, "2")
+
+
+def test_a_look_reads_one_file_however_little_time_it_has() -> None:
+    state = files(A=1, B=1)
+    cursor = looks(state)[0].cursor.text()
+    left = []
+    for _ in range(2):
+        changes = market_changes(cursor, state, by_size, lambda: False)
+        cursor = changes.cursor.text()
+        left.append(changes.unread)
+    assert left == [("B.parquet",), ()]
+    assert changes.added == ("A.parquet", "B.parquet")
+
+
+def test_files_that_never_rest_do_not_keep_a_large_batch_from_being_read_to_its_end() -> None:
+    reader, cursor = Reader(1), None
+    for look in range(5 + MAX_WAIT_LOOKS):
+        changes = reader.look(cursor, files(A=1, B=1, C=1, RESTLESS=look))
+        cursor = changes.cursor.text()
+        if changes.settled:
+            break
+    assert changes.added == ("A.parquet", "B.parquet", "C.parquet")
+    assert reader.read == ["A", "B", "C"]
+
+
+@pytest.mark.parametrize(
+    "cursor", ["", "no json", "[]", '{"done": 3}', '{"done": {"a": []}, "seen": {}}', '{"done": {"a": [1, 2]}}', '{"n_batches": "x"}', '{"read": {"a": [1]}}']
+)
 def test_a_cursor_of_another_form_is_an_empty_one(cursor: str) -> None:
-    assert market_changes(cursor, files(A=1), by_size).added == ("A.parquet",)
+    assert compare(cursor, files(A=1), by_size).added == ("A.parquet",)
 
 
 def digest(path: Path, size_bytes: int | None = None, max_bytes: int = 10_000_000) -> str | None:

@@ -237,6 +237,42 @@ def test_a_fit_past_its_time_limit_is_recorded(panel: Panel, tmp_path: Path) -> 
     assert [model.family for model in outcome.models] == ["OneWeight"]
 
 
+IN_ONE_PROCESS = """
+import sys
+from pathlib import Path
+from config.schema import Config
+from tests.panels import REGRESSION_TARGET, symbol_job
+from tests.tiny_families import TINY_FAMILIES
+from training_assets.contracts import Stage
+from training_assets.panel.panel import Panel
+from training_assets.trainer import train_jobs
+
+output, stage, hanging = Path(sys.argv[1]), Stage(sys.argv[2]), sys.argv[3]
+panel = Panel.read(output / "panel")
+config = Config.model_validate({"training": {"fit_timeout_seconds": 1}})
+families = ("Stacked" if stage is Stage.GPU else "OneWeight", hanging)
+jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, (family,), stage=stage) for symbol, family in zip(panel.symbols, families)]
+print(len(list(train_jobs(jobs, output / "panel", config, output, stage, families=TINY_FAMILIES))))
+"""
+
+
+@pytest.mark.parametrize(("stage", "hanging"), [(Stage.CPU, "Hanging"), (Stage.GPU, "StuckStack")])
+def test_a_run_in_one_process_that_a_library_never_comes_back_to_ends_with_the_reason(panel: Panel, tmp_path: Path, stage: Stage, hanging: str) -> None:
+    written(panel, tmp_path / "panel")
+    command = [sys.executable, "-c", IN_ONE_PROCESS, tmp_path, stage, hanging]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(f"switchyard: {hanging} did not come back after 3 seconds")
+    assert len(list(tmp_path.rglob(CARD_FILE))) == 1
+
+
+def test_a_worker_that_a_library_never_comes_back_to_costs_its_family_alone(panel: Panel, tmp_path: Path) -> None:
+    jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, ("Hanging", "OneWeight")) for symbol in ("S000", "S001")]
+    outcomes = train(jobs, panel, tmp_path, workers=2, families=TINY_FAMILIES, training={"fit_timeout_seconds": 1})
+    assert [[model.family for model in outcome.models] for outcome in outcomes] == [["OneWeight"]] * 2
+    assert [[failure.family for failure in outcome.failures] for outcome in outcomes] == [["Hanging"]] * 2
+
+
 def test_a_worker_is_given_the_time_of_all_the_fits_of_its_task() -> None:
     """A blend's strength is chosen on five folds, for the score and for keeps, with one more fit each: twelve."""
     config = Config.model_validate({"training": {"fit_timeout_seconds": 10, "blend_folds": 3}})

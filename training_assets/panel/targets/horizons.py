@@ -51,10 +51,7 @@ def parse_horizon(text: str, bars: Bars, where: str) -> Horizon:
     TargetError
         No such form, zero, longer than `MAX_HORIZON_BARS`, or not a whole number of bars.
     """
-    match = _TEXT.fullmatch(text.strip().lower())
-    if match is None or int(match[1]) == 0:
-        raise TargetError(f"{where}: horizon '{text}' is not a positive number with a unit; write for instance 5b (bars), 60m (minutes) or 5d (days)")
-    count, unit = int(match[1]), match[2]
+    count, unit = _count_and_unit(text, where)
     interval = bars.interval_minutes
     spans_sessions = False
     if unit == "b":
@@ -67,6 +64,12 @@ def parse_horizon(text: str, bars: Bars, where: str) -> Horizon:
     if n_bars > MAX_HORIZON_BARS:
         raise TargetError(f"{where}: horizon '{text}' is {n_bars} bars > {MAX_HORIZON_BARS}; shorten it")
     return Horizon(f"{count}{unit}", n_bars, minutes, spans_sessions)
+
+
+def horizon_text(text: str, where: str) -> str:
+    """A horizon in its normalised form, which no bars are needed for. Raises `TargetError` for what is no positive number with a unit."""
+    count, unit = _count_and_unit(text, where)
+    return f"{count}{unit}"
 
 
 def horizon_in_name(name: str) -> str | None:
@@ -93,6 +96,13 @@ def bars_a_day(bars: Bars) -> int:
 def longest_session_bars(bars: Bars) -> int:
     """Bars of the longest session on the market's calendar."""
     return int(np.bincount(bars.session_codes).max(initial=0))
+
+
+def _count_and_unit(text: str, where: str) -> tuple[int, str]:
+    match = _TEXT.fullmatch(text.strip().lower())
+    if match is None or int(match[1]) == 0:
+        raise TargetError(f"{where}: horizon '{text}' is not a positive number with a unit; write for instance 5b (bars), 60m (minutes) or 5d (days)")
+    return int(match[1]), match[2]
 
 
 def _whole_bars(minutes: int, interval_minutes: int, what: str) -> int:

@@ -17,9 +17,9 @@ from training_assets.panel.targets.barriers import BARRIER_TARGETS
 from training_assets.panel.targets.base import Labels, Params, ParamValue, Target, TargetError
 from training_assets.panel.targets.cross_section import CROSS_SECTION_TARGETS
 from training_assets.panel.targets.excursions import EXCURSION_TARGETS
-from training_assets.panel.targets.horizons import MINUTES_A_DAY, Horizon, longest_session_bars, parse_horizon
+from training_assets.panel.targets.horizons import MINUTES_A_DAY, Horizon, horizon_text, longest_session_bars, parse_horizon
 from training_assets.panel.targets.returns import RETURN_TARGETS
-from training_assets.panel.targets.supplied import supplied_target, supplied_target_names
+from training_assets.panel.targets.supplied import may_be_supplied, supplied_target, supplied_target_names
 from training_assets.panel.targets.volatility import VOLATILITY_TARGETS
 from training_assets.partition_keys import MAX_NAME_CHARACTERS
 
@@ -49,9 +49,9 @@ def build_targets(bars: Bars, config: TargetConfig) -> tuple[tuple[TargetInfo, .
     TargetError
         An unknown builder, parameter or name, two targets of one name, a horizon that cannot be, or no target at all.
     """
-    builtin = {target_name(spec, bars): spec for spec in config.builtin}
+    builtin = {target_name(spec): spec for spec in config.builtin}
     supplied = supplied_target_names(bars.supplied_names, config)
-    candidates = [target_name(spec, bars) for spec in config.builtin] + list(supplied)
+    candidates = [target_name(spec) for spec in config.builtin] + list(supplied)
     _refuse_repeats(candidates)
     names = choose_names(candidates, config.only)
     if not names:
@@ -69,7 +69,7 @@ def build_targets(bars: Bars, config: TargetConfig) -> tuple[tuple[TargetInfo, .
 def build_target(spec: TargetSpec, bars: Bars, config: TargetConfig) -> tuple[TargetInfo, Labels]:
     """Build one target of the registry on `bars`; raises `TargetError` as `build_targets` does."""
     target = find_target(spec.builder)
-    name = target_name(spec, bars)
+    name = target_name(spec)
     horizon = parse_horizon(spec.horizon, bars, name)
     cross_sessions = config.cross_sessions or horizon.spans_sessions
     _refuse_beyond_session(name, horizon, bars, cross_sessions)
@@ -86,7 +86,7 @@ def find_target(builder: str) -> Target:
     return by_lower[builder.lower()]
 
 
-def target_name(spec: TargetSpec, bars: Bars) -> str:
+def target_name(spec: TargetSpec) -> str:
     """The name given, or `<builder>_<horizon>`, for instance `forward_return_5d`."""
     if spec.name is not None:
         if not spec.name.strip():
@@ -96,7 +96,7 @@ def target_name(spec: TargetSpec, bars: Bars) -> str:
             raise TargetError(f"targets.builtin (config/targets.yaml): the name of a {spec.builder} target, {spec.name[:40]}..., {message}")
         return spec.name
     builder = find_target(spec.builder).name
-    return f"{builder}_{parse_horizon(spec.horizon, bars, builder).text}"
+    return f"{builder}_{horizon_text(spec.horizon, builder)}"
 
 
 def merge_params(target: Target, given: Params) -> Params:
@@ -124,6 +124,35 @@ def choose_names(candidates: Sequence[str], only: Iterable[str] | None) -> tuple
         if lower not in {candidate.lower() for candidate in candidates}:
             raise TargetError(f"targets.only (or --targets): no target '{name}'{_nearest(name, candidates)}")
     return tuple(candidate for candidate in candidates if candidate.lower() in wanted)
+
+
+def refuse_unknown_names(config: TargetConfig, column_names: Iterable[str]) -> None:
+    """Refuse, before any bar is read, names in `targets.only` that nothing can be called.
+
+    Parameters
+    ----------
+    column_names : of the data's files; gone through only for a name that a supplied column may have, and no further than all are found.
+
+    Raises
+    ------
+    TargetError
+        As `build_targets` does for an unknown builder or name, and for two built-in targets of one name.
+    """
+    built = [target_name(spec) for spec in config.builtin]
+    _refuse_repeats(built)
+    missing = {name.lower(): name for name in config.only or () if name.lower() not in {other.lower() for other in built}}
+    for name in missing.values():
+        if not may_be_supplied(name, config):
+            raise TargetError(
+                f"targets.only (or --targets): no target '{name}'{_nearest(name, built)}, and columns of the data as targets.column_patterns says"
+            )
+    supplied: dict[str, None] = {}
+    columns = iter(column_names)
+    while missing and (column := next(columns, None)) is not None:
+        missing.pop(column.lower(), None)
+        supplied |= {column: None} if may_be_supplied(column, config) else {}
+    for name in missing.values():
+        raise TargetError(f"targets.only (or --targets): no target '{name}'{_nearest(name, [*built, *supplied])}")
 
 
 def check_purge(infos: Iterable[TargetInfo], config: SplitConfig) -> None:

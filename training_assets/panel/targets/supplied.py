@@ -31,16 +31,26 @@ def supplied_target_names(column_names: tuple[str, ...], config: TargetConfig) -
     TargetError
         A pattern is no regular expression, or `targets.supplied` names a column that the data do not have.
     """
-    try:
-        patterns = [re.compile(pattern) for pattern in config.column_patterns]
-    except re.error as error:
-        raise TargetError(f"targets.column_patterns (config/targets.yaml): {error.pattern!r} is no regular expression: {error}") from None
+    patterns = _patterns(config)
     for name in config.supplied:
         if name not in column_names:
             close = difflib.get_close_matches(name, column_names, n=1)
             hint = f"; did you mean '{close[0]}'?" if close else f"; supplied columns: {', '.join(column_names[:20]) or 'none'}"
             raise TargetError(f"targets.supplied.{name} (config/targets.yaml): the data have no such column{hint}")
     return tuple(name for name in column_names if name in config.supplied or any(pattern.search(name) for pattern in patterns))
+
+
+def may_be_supplied(name: str, config: TargetConfig) -> bool:
+    """Whether a column that is a supplied target may be called so, case aside. Raises `TargetError` for a pattern that is no regular expression."""
+    patterns = [*_patterns(config), *_patterns(config, re.IGNORECASE)]
+    return name.lower() in {known.lower() for known in config.supplied} or any(pattern.search(name) for pattern in patterns)
+
+
+def _patterns(config: TargetConfig, flags: re.RegexFlag = re.NOFLAG) -> list[re.Pattern[str]]:
+    try:
+        return [re.compile(pattern, flags) for pattern in config.column_patterns]
+    except re.error as error:
+        raise TargetError(f"targets.column_patterns (config/targets.yaml): {error.pattern!r} is no regular expression: {error}") from None
 
 
 def supplied_horizon(name: str, bars: Bars, config: TargetConfig) -> Horizon:

@@ -1,6 +1,7 @@
 """Horizons, names, parameters, supplied targets and the refusals of the target registry."""
 
 import re
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from config.sections.targets import SuppliedTarget, TargetConfig, TargetSpec
 from training_assets.panel.panel import Bars
 from training_assets.panel.targets.base import TargetError
 from training_assets.panel.targets.horizons import bars_a_day, horizon_in_name, parse_horizon
-from training_assets.panel.targets.registry import TARGETS, build_targets, check_purge
+from training_assets.panel.targets.registry import TARGETS, build_targets, check_purge, refuse_unknown_names
 from training_assets.panel.targets.supplied import infer_task_type, supplied_target_names
 
 NONE_BUILT = TargetConfig(builtin=())
@@ -171,6 +172,35 @@ def test_only_refuses_a_name_that_is_not_there_and_lists_what_is() -> None:
         TargetError, match=r"no target 'forward_return_6d'; did you mean 'forward_return_5d'\? there are forward_return_5d, forward_direction_5d"
     ):
         build_targets(daily(), TargetConfig(only=("forward_return_6d",)))
+
+
+def columns_then_nothing_more(*names: str) -> Iterator[str]:
+    yield from names
+    raise AssertionError("more was read than was needed")
+
+
+@pytest.mark.parametrize(
+    ("only", "columns"),
+    [
+        (None, ()),
+        (("TRIPLE_BARRIER_10D", "forward_return_5d"), ()),
+        (("fwd_RET_1d", "forward_return_5d"), ("open", "fwd_ret_1d")),
+        (("Y_a_2d", "y_b_2d"), ("y_b_2d", "close", "y_a_2d")),
+        (("OUTCOME",), ("outcome",)),
+    ],
+)
+def test_names_that_something_is_called_are_let_pass_and_no_column_is_read_that_is_not_needed(only: tuple[str, ...] | None, columns: tuple[str, ...]) -> None:
+    refuse_unknown_names(TargetConfig(only=only, supplied={"outcome": SuppliedTarget(horizon="2d")}), columns_then_nothing_more(*columns))
+
+
+def test_a_name_that_nothing_can_be_called_is_refused_before_a_column_is_read() -> None:
+    with pytest.raises(TargetError, match=r"no target 'forward_return_6d'; did you mean 'forward_return_5d'\? .*, and columns of the data as"):
+        refuse_unknown_names(TargetConfig(only=("forward_return_6d",)), columns_then_nothing_more())
+
+
+def test_a_name_that_no_column_has_is_refused_with_the_supplied_ones_there_are() -> None:
+    with pytest.raises(TargetError, match=r"no target 'fwd_ret_2d'; did you mean 'fwd_ret_1d'\? there are forward_return_5d, fwd_ret_1d$"):
+        refuse_unknown_names(config_of("forward_return", "5d").model_copy(update={"only": ("fwd_ret_2d",)}), ["close", "fwd_ret_1d", "close", "fwd_ret_1d"])
 
 
 def test_no_target_at_all_is_refused() -> None:
