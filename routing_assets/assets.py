@@ -23,6 +23,7 @@ from routing_assets.contracts import Candidates, Mode, RoutingPlan
 from routing_assets.decisions.plan_documents import PlanError, read_routing_plan, write_routing_plan
 from routing_assets.decisions.policy import route_candidates
 from routing_assets.decisions.routing_plan import routing_plan as make_routing_plan
+from routing_assets.decisions.screen_recall import screen_recall
 from routing_assets.evidence.candidate_columns import CANDIDATE_MEANINGS
 from routing_assets.evidence.candidates import build_candidates
 from routing_assets.evidence.candidates_table import candidates_hash, read_candidates, write_candidates
@@ -167,7 +168,9 @@ def routing_candidates(
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One row a target and one a pair: out-of-sample scores with intervals, p and q, stability and leakage; nothing here is decided."""
     given = _given_candidates(settings, panel)
-    candidates = build_candidates(panel, feature_selection, leakage_audit, stability, settings.load(), _told()) if given is None else given
+    config = settings.load()
+    candidates = build_candidates(panel, feature_selection, leakage_audit, stability, config, _told()) if given is None else given
+    recall = screen_recall(route_candidates(candidates, config.routing), config.scoring.confidence)
     path = settings.output / CANDIDATES_PATH
     write_candidates(candidates, path)
     return dg.MaterializeResult(
@@ -175,6 +178,9 @@ def routing_candidates(
         metadata={
             "dagster/row_count": candidates.n_rows,
             "n_pairs": int(candidates.local.sum()),
+            "n_refused_by_the_screen": recall.n_refused,
+            "n_refused_and_audited": recall.n_audited,
+            "screen_recall": recall.text(),
             "peak_memory_bytes": peak_memory_bytes(),
             "path": dg.MetadataValue.path(str(path)),
             "pooled_scores": _forest_plots(candidates, Mode.CROSS_SECTIONAL, "Pooled scores, out of sample"),

@@ -45,6 +45,14 @@ class ModelStatus(StrEnum):
     FAILED = "FAILED"
 
 
+class ScreenOutcome(StrEnum):
+    """What the closed form made of a pair: kept for boosted trees, refused, or refused and drawn to be carried through all the same."""
+
+    KEPT = "KEPT"
+    AUDITED = "AUDITED"
+    REFUSED = "REFUSED"
+
+
 class ReasonCode(StrEnum):
     """Why a side is refused (the gates, in their order) or why the policy chose as it did."""
 
@@ -80,9 +88,10 @@ VOCABULARIES: dict[str, tuple[str, ...]] = {
     "stability": tuple(Stability),
     "leakage_status": tuple(LeakageStatus),
     "model_status": tuple(ModelStatus),
+    "screen_outcome": tuple(ScreenOutcome),
 }
 
-_TEXT = ("target", "symbol", "mode", "task_type", "metric_name", "stability", "leakage_status", "feature_set_id", "model_status")
+_TEXT = ("target", "symbol", "mode", "task_type", "metric_name", "stability", "leakage_status", "feature_set_id", "model_status", "screen_outcome")
 _COUNTS = ("horizon_minutes", "sample_size", "n_snapshots")
 _LISTS = ("unsafe_features", "attempted_model_families", "failed_model_families")
 CANDIDATE_COLUMNS = (
@@ -121,6 +130,7 @@ CANDIDATE_COLUMNS = (
     "attempted_model_families",
     "failed_model_families",
     "model_status",
+    "screen_outcome",
 )
 
 
@@ -135,7 +145,8 @@ def _arrow_type(column: str) -> pa.DataType:
 CANDIDATE_SCHEMA = pa.schema([(column, _arrow_type(column)) for column in CANDIDATE_COLUMNS])
 """The routing candidates table; a number that was not computed is null. `pooled_score_on_symbol_ci_high` (one-sided, at
 `routing.harmful_confidence`) is what `POOLED_HARMFUL` is held against; `blended_score` is the shrunk local residual's; `whole_target_p_value`, the
-same on every pair of a target, is that of the mean local score over its symbols, rows of one timestamp counted once."""
+same on every pair of a target, is that of the mean local score over its symbols, rows of one timestamp counted once; `screen_outcome` is null on pooled
+rows and where no boosted trees are tried."""
 
 
 @dataclass(frozen=True)

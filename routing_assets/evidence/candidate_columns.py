@@ -39,4 +39,5 @@ CANDIDATE_MEANINGS = {
     "attempted_model_families": "families that were scored",
     "failed_model_families": "those that gave no score",
     "model_status": "OK, PARTIAL (some families failed) or FAILED",
+    "screen_outcome": "KEPT for boosted trees by the closed form, REFUSED, or AUDITED: refused, and drawn to be carried through all the same",
 }

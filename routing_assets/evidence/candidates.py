@@ -79,6 +79,7 @@ def _target_frame(panel: Panel, scores: TargetScores, features: Sequence[str], a
         local_minus_pooled_ci_low=sides.local_minus_pooled.ci_low,
         local_minus_pooled_ci_high=sides.local_minus_pooled.ci_high,
         blended_score=sides.blended.score,
+        screen_outcome=scores.screen_outcomes,
         leakage_status=local_statuses,
     )
     no_trees = np.zeros(1, bool)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from config.schema import Config
 from resources.process_limits import release_unused_memory
 from resources.worker_pool import default_workers
+from routing_assets.contracts import ScreenOutcome
 from routing_assets.evidence.gbm_screen import GbmAnswer, GbmItem, GbmSetting, run_items
 from routing_assets.evidence.ridge_screen import RidgePredictions
 from routing_assets.evidence.side_scores import SideScores, score_sides
@@ -34,8 +35,9 @@ MAX_ROWS_AT_ONCE = 20_000_000
 class TargetScores:
     """What the cascade found of one target; arrays of shape (n_symbols,).
 
-    `gbm_fitted` and `gbm_failed` say where local boosted trees were fitted or could not be, `gbm_pooled` whether the pooled side has them; `audited` marks
-    symbols carried through though refused; `n_labelled` counts labelled rows before the holdout.
+    `gbm_fitted` and `gbm_failed` say where local boosted trees were fitted or could not be, `gbm_pooled` whether the pooled side has them;
+    `screen_outcomes` hold a `ScreenOutcome`, None where the closed form has no score or no trees are tried; `n_labelled` counts labelled rows before
+    the holdout.
     """
 
     info: TargetInfo
@@ -43,7 +45,7 @@ class TargetScores:
     gbm_fitted: NDArray[np.bool_]
     gbm_failed: NDArray[np.bool_]
     gbm_pooled: bool
-    audited: NDArray[np.bool_]
+    screen_outcomes: NDArray[np.object_]
     n_labelled: NDArray[np.int64]
 
 
@@ -84,20 +86,28 @@ class _Screened:
 
     scores: SideScores
     pooled: bool
-    local: NDArray[np.bool_]
-    audited: NDArray[np.bool_]
+    outcomes: NDArray[np.object_]
+
+    @property
+    def local(self) -> NDArray[np.bool_]:
+        """Shape (n_symbols,), True where boosted trees are fitted on the symbol alone."""
+        return np.asarray((self.outcomes == ScreenOutcome.KEPT) | (self.outcomes == ScreenOutcome.AUDITED))
 
 
 def _screen(panel: Panel, name: str, sides: SidePredictions, config: Config) -> _Screened:
     scores = score_sides(panel, panel.target_infos[panel.target_code(name)], sides, config)
-    bound, n_symbols = config.scoring.screen_max_p, len(panel.symbols)
+    bound, p_values = config.scoring.screen_max_p, scores.local.p_value
+    outcomes = np.full(p_values.size, None, object)
+    if "LightGBM" not in config.scoring.families:
+        return _Screened(scores, False, outcomes)
+    drawn = np.random.default_rng([config.seed, panel.target_code(name), 5]).random(p_values.size) < config.scoring.audit_fraction
     with np.errstate(invalid="ignore"):
-        survives = scores.local.p_value <= bound
-    draw = np.random.default_rng([config.seed, panel.target_code(name), 5]).random(n_symbols)
-    audited = np.isfinite(scores.local.p_value) & ~survives & (draw < config.scoring.audit_fraction)
-    use_trees = "LightGBM" in config.scoring.families
-    pooled = use_trees and bool(np.nan_to_num(scores.cross_sectional.p_value[0], nan=1.0) <= bound or survives.any())
-    return _Screened(scores, pooled, (survives | audited) & use_trees, audited & use_trees)
+        survives = p_values <= bound
+        outcomes[p_values > bound] = ScreenOutcome.REFUSED
+    outcomes[survives] = ScreenOutcome.KEPT
+    outcomes[drawn & (outcomes == ScreenOutcome.REFUSED)] = ScreenOutcome.AUDITED
+    pooled = bool(np.nan_to_num(scores.cross_sectional.p_value[0], nan=1.0) <= bound or survives.any())
+    return _Screened(scores, pooled, outcomes)
 
 
 def _fit_trees(
@@ -125,7 +135,7 @@ def _final_scores(panel: Panel, name: str, ridge: RidgePredictions, screen: _Scr
     info = panel.target_infos[panel.target_code(name)]
     scores = score_sides(panel, info, trees.joined(standardised_sides(ridge)), config) if trees else screen.scores
     failed = screen.local & ~trees.of_symbols
-    return TargetScores(info, scores, trees.of_symbols, failed, trees.pooled is not None, screen.audited, _labelled_rows(panel, name))
+    return TargetScores(info, scores, trees.of_symbols, failed, trees.pooled is not None, screen.outcomes, _labelled_rows(panel, name))
 
 
 def _labelled_rows(panel: Panel, target: str) -> NDArray[np.int64]:

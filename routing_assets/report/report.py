@@ -13,6 +13,7 @@ import pyarrow as pa
 from config.schema import Config
 from routing_assets.contracts import ROUTES, STATES, Candidates, Decisions, RoutingPlan
 from routing_assets.decisions.policy import route_candidates
+from routing_assets.decisions.screen_recall import screen_recall
 from routing_assets.evidence.candidates_table import parquet_bytes
 from routing_assets.evidence.holdout_scores import score_holdout
 from routing_assets.plans.plan_consistency import plan_against_candidates
@@ -143,7 +144,8 @@ def report_from_results(
     """Put the report together from what was measured; parameters as the attributes of `RoutingReport`, in their order."""
     table = _table(decisions, results)
     calibration = _calibration(table, results.means)
-    verdicts = _verdicts(table, results.means)
+    recall = screen_recall(decisions, config.scoring.confidence)
+    verdicts = (*_verdicts(table, results.means), *([recall.text()] if recall.n_refused else []))
     selection, audit, stability, leaderboard = evidence
     return RoutingReport(table, results.means, calibration, verdicts, decisions, plan_metadata, config, *holdout, selection, audit, stability, leaderboard)
 

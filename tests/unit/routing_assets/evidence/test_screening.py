@@ -8,6 +8,7 @@ import pytest
 
 from config.load import load_config
 from config.schema import Config
+from routing_assets.contracts import ScreenOutcome
 from routing_assets.evidence.screening import TargetScores, score_targets
 from routing_assets.evidence.target_ridges import target_folds_of
 from tests.panels import BINARY_TARGET, CLASS_TARGET, REGRESSION_TARGET, Planted, make_panel
@@ -93,11 +94,29 @@ def test_a_symbol_too_short_to_fit_has_no_local_score_and_no_number_in_its_place
 def test_a_share_of_what_the_screen_refuses_is_carried_through() -> None:
     everything = settings("scoring.screen_max_p=0.0", "scoring.audit_fraction=1.0")
     scores = scores_of(planted(0.0, 0.0), everything, (REGRESSION_TARGET,))[REGRESSION_TARGET]
-    assert scores.audited.all()
+    assert set(scores.screen_outcomes) == {ScreenOutcome.AUDITED}
     assert scores.gbm_fitted.all()
     nothing = settings("scoring.screen_max_p=0.0", "scoring.audit_fraction=0.0")
     scores = scores_of(planted(0.0, 0.0), nothing, (REGRESSION_TARGET,))[REGRESSION_TARGET]
+    assert set(scores.screen_outcomes) == {ScreenOutcome.REFUSED}
     assert not scores.gbm_fitted.any()
+
+
+def test_about_the_asked_share_of_what_is_refused_is_drawn_whatever_its_scores() -> None:
+    panel = make_panel(n_symbols=60, n_bars=300, n_features=2, planted=Planted(0.0, 0.0))
+    some, others = (
+        scores_of(panel, settings("scoring.audit_fraction=0.3", f"scoring.screen_max_p={bound}"), (REGRESSION_TARGET,))[REGRESSION_TARGET].screen_outcomes
+        for bound in (0.0, 0.3)
+    )
+    assert 8 <= (some == ScreenOutcome.AUDITED).sum() <= 28  # of 60, mean 18, three standard errors 10.6
+    refused = others != ScreenOutcome.KEPT
+    assert 30 <= refused.sum() < 60
+    np.testing.assert_array_equal(others[refused], some[refused])
+
+
+def test_where_no_trees_are_tried_nothing_is_screened() -> None:
+    scores = scores_of(planted(0.0, 0.0), settings("scoring.families=[Ridge]", "scoring.screen_max_p=0.0"), (REGRESSION_TARGET,))[REGRESSION_TARGET]
+    assert set(scores.screen_outcomes) == {None}
 
 
 @pytest.mark.parametrize("scheme", ["walk_forward", "kfold"])
