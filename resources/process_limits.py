@@ -21,6 +21,10 @@ GRACE_SECONDS = 2.0
 """What a block is given beyond its last limit: a process that was stopped and goes on finds all its limits passed at once."""
 
 
+RAISED_AGAIN_SECONDS = 0.5
+"""Until a time limit is raised once more in a block that goes on: Python drops what a signal raises inside a finalizer or a callback from C."""
+
+
 class TimeLimitError(TimeoutError):
     """A piece of work that ran past its time limit and was stopped."""
 
@@ -44,7 +48,7 @@ def measured() -> Iterator[Stopwatch]:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise `TimeLimitError` inside the block once it has run for `seconds`.
+    """Raise `TimeLimitError` inside the block once it has run for `seconds`, and again every half a second until it ends.
 
     Works in the main thread of a process on systems with SIGALRM, between two bytecodes: a single long call into a library is
     stopped only when it returns. Elsewhere it does nothing; `ended_with_process` still holds.
@@ -56,13 +60,19 @@ def time_limit(seconds: float) -> Iterator[None]:
     def overrun(signum: int, frame: FrameType | None) -> None:
         raise TimeLimitError(f"stopped after {seconds:g} seconds")
 
-    previous = signal.signal(signal.SIGALRM, overrun)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
+    def end() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, previous)
+
+    previous = signal.signal(signal.SIGALRM, overrun)
+    signal.setitimer(signal.ITIMER_REAL, seconds, RAISED_AGAIN_SECONDS)
+    try:
+        try:
+            yield
+        finally:
+            end()
+    finally:
+        end()  # an alarm in the very moment the block ends is raised before or inside the first one
 
 
 @contextmanager

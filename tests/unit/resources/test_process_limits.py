@@ -1,5 +1,7 @@
 """The bounds a piece of work runs under: each holds, each lets what is within it pass, and freed memory goes back to the system."""
 
+import contextlib
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +26,34 @@ def test_a_block_past_its_time_limit_is_stopped_and_one_within_it_is_not() -> No
     with time_limit(0.05):
         pass
     time.sleep(0.1)
+
+
+class SlowToGo:
+    """Takes longer to finalize than the limit of the block it is in, where Python drops what a signal raises."""
+
+    def __del__(self) -> None:
+        time.sleep(0.2)
+
+
+def finalize_and_go_on() -> None:
+    SlowToGo()
+    time.sleep(5)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_limit_that_is_raised_into_nothing_is_raised_again() -> None:
+    with measured() as watch, pytest.raises(TimeLimitError), time_limit(0.1):
+        finalize_and_go_on()
+    assert watch.seconds < 2.0
+
+
+def test_no_alarm_is_left_behind_however_late_a_block_ends() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    for late in range(40):
+        with contextlib.suppress(TimeLimitError), time_limit(0.001):
+            time.sleep(0.0008 + 0.00001 * late)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) is before
 
 
 NATIVE_CALL = """
