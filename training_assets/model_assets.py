@@ -32,6 +32,7 @@ from training_assets.loss_curves import loss_curves, loss_curves_svg
 from training_assets.outcomes import JobOutcome
 from training_assets.panel.panel import Panel
 from training_assets.plan_reader import plan_slices, read_master_plan
+from training_assets.retirement import remember_plan
 from training_assets.stage_work import chosen_keys, failure_line, first_score, progress_line, score_table, shortfall, stage_work
 from training_assets.stale_partitions import changed_slice_condition, provenance_tags, versions_read
 from training_assets.trainer import train_blends, train_jobs
@@ -62,9 +63,10 @@ class _Inputs:
 
 
 def _read_inputs(settings: Settings) -> _Inputs:
-    """The plan with the panel and the audit it is held against; a plan made from other data is an error."""
+    """The plan with the panel and the audit it is held against; a plan made from other data is an error, and one that lies elsewhere is remembered."""
     mapped: Panel = read_value(settings.output / PANEL_PATH, Panel)
     plan = read_master_plan(settings.plan_folder, mapped.data_hash)
+    remember_plan(settings.output, settings.plan_folder)
     return _Inputs(settings.load(), plan, read_value(settings.output / AUDIT_PATH, pd.DataFrame))
 
 

@@ -1,11 +1,12 @@
 """Models that no plan asks for any more: found, marked, and deleted once their time is over.
 
-Belongs here: which model folders a plan still needs, and the register of those it does not. Does not: runs and events (`resources.retention`), or a clock;
-the time is given.
+Belongs here: the plans that models are held against, which model folders a plan still needs, and the register of those it does not. Does not: runs and
+events (`resources.retention`), or a clock; the time is given.
 
 A model that was trained again took the place of the one before, so nothing but folders of retired jobs and families piles up.
 """
 
+import hashlib
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,8 +19,12 @@ from resources.files import write_atomically
 from training_assets.contracts import Route, TrainingPlan
 from training_assets.ensemble import blend_folder_name
 from training_assets.model_store import CARD_FILE, model_folder
+from training_assets.plan_reader import MASTER_PLAN_FILE, TrainingPlanError, read_master_plan
 
+GLOBALS = "globals"
 REGISTER_FILE = "retired_models.json"
+PLANS_ELSEWHERE = "plans_elsewhere"
+"""Folder under `globals` with one small file for each folder outside it whose plan was trained from."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,37 @@ class Retirement:
     newly: tuple[str, ...]
     returned: tuple[str, ...]
     expired: tuple[str, ...]
+
+
+def remember_plan(output: Path, folder: Path) -> None:
+    """Note that models of this output tree stand on the plan in `folder`; a plan under its `globals` needs no note, and is found there."""
+    place, root = folder.resolve(), output.resolve()
+    if place.parent != root / GLOBALS:
+        place = place.relative_to(root) if place.is_relative_to(root) else place  # a tree that is moved takes its own plans with it
+        note = hashlib.sha256(str(place).encode()).hexdigest()[:16]
+        write_atomically(output / GLOBALS / PLANS_ELSEWHERE / f"{note}.json", orjson.dumps({"folder": str(place)}))
+
+
+def plans_of_tree(output: Path) -> list[TrainingPlan]:
+    """Every plan that models of an output tree may stand on: those under its `globals`, and those elsewhere that were trained from.
+
+    Raises
+    ------
+    TrainingPlanError
+        A plan cannot be read, or one elsewhere is gone: which models it needs is not known, so none can be said to be unneeded.
+    """
+    plans = [read_master_plan(path.parent) for path in sorted((output / GLOBALS).glob(f"*/{MASTER_PLAN_FILE}"))]
+    for note in sorted((output / GLOBALS / PLANS_ELSEWHERE).glob("*.json")):
+        try:
+            folder = output / orjson.loads(note.read_bytes())["folder"]
+        except (ValueError, KeyError, TypeError):
+            raise TrainingPlanError(f"{note}: does not name the folder of a plan; models may stand on it. Delete this file if none does") from None
+        if not (folder / MASTER_PLAN_FILE).is_file():
+            raise TrainingPlanError(
+                f"no training plan in {folder}, and models under {output} were trained from one there; bring it back, or delete {note} if they may go"
+            )
+        plans.append(read_master_plan(folder))
+    return plans
 
 
 def needed_folders(models_root: Path, plan: TrainingPlan) -> frozenset[Path]:

@@ -15,8 +15,7 @@ from routing_assets.command.commands import CommandResult
 from routing_assets.command.options import settings_of
 from routing_assets.command.refusals import UsageError
 from training_assets.contracts import TrainingPlan
-from training_assets.plan_reader import MASTER_PLAN_FILE, read_master_plan
-from training_assets.retirement import REGISTER_FILE, judge_models, read_register, retire
+from training_assets.retirement import GLOBALS, REGISTER_FILE, judge_models, plans_of_tree, read_register, retire
 
 N_LISTED = 20
 
@@ -28,7 +27,7 @@ def prune(arguments: argparse.Namespace) -> CommandResult:
     if not output.is_dir():
         raise UsageError(f"{output} is not there; name the output folder of a run with --output-dir")
     with output_locked(output, "prune"), open_instance(output) as instance:
-        register = output / "globals" / REGISTER_FILE
+        register = output / GLOBALS / REGISTER_FILE
         keep = timedelta(days=keeping.keep_retired_days)
         models = judge_models(settings.models_root, _plans(output), read_register(register), now, keep)
         runs = forgettable_runs(instance, now - timedelta(days=keeping.keep_event_days))
@@ -54,8 +53,8 @@ def prune(arguments: argparse.Namespace) -> CommandResult:
 
 
 def _plans(output: Path) -> list[TrainingPlan]:
-    """Every plan of the output tree. Without any there is nothing to hold models against, and one that cannot be read is an error: both refuse."""
-    folders = sorted(path.parent for path in (output / "globals").glob(f"*/{MASTER_PLAN_FILE}"))
-    if not folders:
+    """Every plan that models of the output tree may stand on. Without any there is nothing to hold models against: refused."""
+    plans = plans_of_tree(output)
+    if not plans:
         raise UsageError(f"{output} has no training plan to hold its models against; make one with `switchyard plan`")
-    return [read_master_plan(folder) for folder in folders]
+    return plans

@@ -15,11 +15,11 @@ from routing_assets.cli import main
 from routing_assets.definitions import make_definitions
 from routing_assets.plans.training_plan_files import write_training_plan
 from tests.dagster.leaking_world import CLEAN, LEAKING, trained_symbols, write_world
-from tests.dagster.test_partitions_and_sensors import PANEL, pairs, plan_of
+from tests.dagster.test_partitions_and_sensors import PANEL, key, pairs, plan_of
 from training_assets.contracts import TrainingPlan
 from training_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, publish_plan
 from training_assets.plan_reader import read_master_plan
-from training_assets.retirement import judge_models, needed_folders, read_register, retire
+from training_assets.retirement import judge_models, needed_folders, plans_of_tree, read_register, remember_plan, retire
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 KEEP = timedelta(days=30)
@@ -109,6 +109,35 @@ def test_the_command_tells_first_and_does_then(tmp_path: Path, capsys: pytest.Ca
     assert ask()["deleted"] == []
     assert ask()["deleted"] == told["marked"]
     assert trained_symbols(settings) == set()
+
+
+def test_models_of_a_plan_elsewhere_are_kept_and_without_it_nothing_is_pruned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    settings = write_world(str(output), leaks=False)
+    write_training_plan(plan_of(*pairs("S002")), elsewhere, ())
+    from_elsewhere = settings.changed(training_plan_dir=str(elsewhere))
+    definitions = make_definitions(from_elsewhere, {"switchyard": dg.LoggerDefinition(lambda _: dg.get_dagster_logger("quiet"))})
+    with dg.DagsterInstance.ephemeral() as instance:
+        publish_plan(instance, read_master_plan(elsewhere), PANEL.symbols)
+        run_job(definitions, "train_pairs_cpu", instance, tags={"dagster/partition": key("S002")})
+    words = ["prune", "--output-dir", str(output), "--set", "resources.keep_retired_days=0", "--json"]
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["marked"] == []
+    elsewhere.rename(tmp_path / "moved")
+    assert main(words) == 2
+    assert f"no training plan in {elsewhere}" in capsys.readouterr().err
+    (tmp_path / "moved").rename(elsewhere)
+    write_training_plan(plan_of(*pairs("S003")), elsewhere, ())
+    assert main(words) == 0
+    assert len(json.loads(capsys.readouterr().out)["marked"]) == 1
+    assert trained_symbols(settings) == {"S002"}
+
+
+def test_a_plan_of_the_tree_itself_is_found_where_the_tree_is_moved_to(tmp_path: Path) -> None:
+    (output := tmp_path / "out").mkdir()
+    write_training_plan(plan_of(*pairs("S001")), output / "METRICS" / "training_plan", ())
+    remember_plan(output, output / "METRICS" / "training_plan")
+    assert len(plans_of_tree(output.rename(tmp_path / "moved"))) == 1
 
 
 @pytest.mark.parametrize("there", [True, False])
