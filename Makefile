@@ -87,7 +87,7 @@ faults: $(STAMP)
 
 # Processor time, not the clock: the machine may be shared. What is measured lies in .benchmarks/, and the page is written from it.
 BENCH = OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks -s --benchmark-timer=time.process_time --benchmark-json=.benchmarks/run.json $(ARGS)
-BENCH_PAGE = $(BIN)/python -m tests.benchmarks.page .benchmarks/run.json --scale .benchmarks/growth.json --scale .benchmarks/scale.json --backfill .benchmarks/backfill.txt --gpu .benchmarks/gpu.txt
+BENCH_PAGE = $(BIN)/python -m tests.benchmarks.page .benchmarks/run.json --scale .benchmarks/growth.json --scale .benchmarks/scale.json --backfill .benchmarks/backfill.txt --ui .benchmarks/ui.txt --gpu .benchmarks/gpu.txt
 
 bench: $(STAMP)
 	@echo "== benchmarks"
@@ -103,6 +103,7 @@ bench-full: $(STAMP)
 	@$(BIN)/python -m tests.benchmarks.scale 60 120 250 --json .benchmarks/growth.json
 	@$(BIN)/python -m tests.benchmarks.scale 500 --targets 10 --json .benchmarks/scale.json
 	@$(BIN)/python -m tests.benchmarks.backfill 100 300 > .benchmarks/backfill.txt
+	@$(BIN)/python -m tests.benchmarks.ui 1000 100000 > .benchmarks/ui.txt
 	@$(BENCH_PAGE)
 	@echo "== docs/benchmarks.md"
 

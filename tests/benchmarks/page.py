@@ -1,7 +1,7 @@
 """The page of results, docs/benchmarks.md, from what `make bench` and `make bench-full` measured.
 
     python -m tests.benchmarks.page .benchmarks/run.json [--scale .benchmarks/scale.json ...]
-        [--backfill .benchmarks/backfill.txt] [--gpu .benchmarks/gpu.txt] [--record]
+        [--backfill .benchmarks/backfill.txt] [--ui .benchmarks/ui.txt] [--gpu .benchmarks/gpu.txt] [--record]
 
 Belongs here: layout. Does not: any measurement. `--record` writes the ratios down as the ones that later runs are held against.
 """
@@ -25,16 +25,21 @@ the last column belongs to the code, and a run fails where it falls below {toler
 """
 
 
-def page_text(run: Mapping[str, Any], scales: Sequence[Mapping[str, Any]], backfill: str | None, gpu: str | None) -> str:
-    """The whole page in Markdown."""
+# Heading and first sentence of each part that a benchmark printed as a table of its own, by the option that names its file.
+PRINTED = {
+    "backfill": ("Backfill", "A backfill through the daemon beside the same work in a bare pool and as many bare events."),
+    "ui": ("Pages of the UI", "What pages of the UI ask of a site with so many pairs trained, over GraphQL; seconds by the clock."),
+    "gpu": ("Stacks on a GPU", "Nets of one symbol each, as one program and in a loop (`make bench-gpu`); seconds by the clock."),
+}
+
+
+def page_text(run: Mapping[str, Any], scales: Sequence[Mapping[str, Any]], printed: Mapping[str, str]) -> str:
+    """The whole page in Markdown; `printed` holds what benchmarks of `PRINTED` printed, where they were run."""
     parts = [HEAD.format(tolerance=TOLERANCE), _machine(run["machine_info"]), _ratios(run["benchmarks"])]
     parts += [_scale(scale) for scale in scales]
-    if backfill:
-        title = "## Backfill\n\nA backfill through the daemon beside the same work in a bare pool and as many bare events."
-        parts.append(f"{title}\n\n```\n{backfill.strip()}\n```\n")
-    if gpu:
-        title = "## Stacks on a GPU\n\nNets of one symbol each, as one program and in a loop (`make bench-gpu`); seconds by the clock."
-        parts.append(f"{title}\n\n```\n{gpu.strip()}\n```\n")
+    for name, (title, sentence) in PRINTED.items():
+        if name in printed:
+            parts.append(f"## {title}\n\n{sentence}\n\n```\n{printed[name].strip()}\n```\n")
     return "\n".join(parts)
 
 
@@ -92,13 +97,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("run", type=Path, help="what pytest wrote with --benchmark-json")
     parser.add_argument("--scale", type=Path, action="append", default=[], help="what tests.benchmarks.scale wrote with --json")
     parser.add_argument("--backfill", type=Path, help="what tests.benchmarks.backfill printed")
+    parser.add_argument("--ui", type=Path, help="what tests.benchmarks.ui printed")
     parser.add_argument("--gpu", type=Path, help="what tests.benchmarks.test_stacked_nets printed of a GPU")
     parser.add_argument("--record", action="store_true")
     chosen = parser.parse_args(arguments)
     run = json.loads(chosen.run.read_text(encoding="utf-8"))
     scales = [json.loads(path.read_text(encoding="utf-8")) for path in chosen.scale if path.exists()]
-    backfill, gpu = (path.read_text(encoding="utf-8") if path and path.exists() else None for path in (chosen.backfill, chosen.gpu))
-    PAGE.write_text(page_text(run, scales, backfill, gpu), encoding="utf-8")
+    printed = {name: path.read_text(encoding="utf-8") for name in PRINTED if (path := getattr(chosen, name)) and path.exists()}
+    PAGE.write_text(page_text(run, scales, printed), encoding="utf-8")
     if chosen.record:
         ratios = {one["name"]: round(one["extra_info"]["ratio"], 3) for one in run["benchmarks"] if "ratio" in one["extra_info"]}
         RECORDED_FILE.write_text(json.dumps(dict(sorted(ratios.items())), indent=1) + "\n", encoding="utf-8")
