@@ -20,6 +20,9 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 GRACE_SECONDS = 2.0
 """What a block is given beyond its last limit: a process that was stopped and goes on finds all its limits passed at once."""
 
+SECONDS_BETWEEN_ALARMS = 1.0
+"""A block that goes on after its limit is told so as often; far more than what a block that ends does on its way out."""
+
 
 class TimeLimitError(TimeoutError):
     """A piece of work that ran past its time limit and was stopped."""
@@ -44,10 +47,13 @@ def measured() -> Iterator[Stopwatch]:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise `TimeLimitError` inside the block once it has run for `seconds`.
+    """Raise `TimeLimitError` inside the block once it has run for `seconds`, and again until it ends.
 
     Works in the main thread of a process on systems with SIGALRM, between two bytecodes: a single long call into a library is
     stopped only when it returns. Elsewhere it does nothing; `ended_with_process` still holds.
+
+    Once is not enough: an error that is raised while the interpreter runs a finalizer, a weak reference's callback or a callback of a library is
+    printed and forgotten, and the block would go on without a limit.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
@@ -57,12 +63,15 @@ def time_limit(seconds: float) -> Iterator[None]:
         raise TimeLimitError(f"stopped after {seconds:g} seconds")
 
     previous = signal.signal(signal.SIGALRM, overrun)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, min(seconds, SECONDS_BETWEEN_ALARMS))
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, previous)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+        finally:  # an alarm may come in the moment before the line above
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            signal.signal(signal.SIGALRM, previous)
 
 
 @contextmanager

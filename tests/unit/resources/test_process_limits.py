@@ -26,6 +26,25 @@ def test_a_block_past_its_time_limit_is_stopped_and_one_within_it_is_not() -> No
     time.sleep(0.1)
 
 
+class Deaf:
+    """Something whose end takes a while, and in whose end no error is heard."""
+
+    def __del__(self) -> None:
+        time.sleep(0.3)
+
+
+def wait_beyond_something_deaf() -> None:
+    Deaf()
+    time.sleep(5)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_limit_whose_first_alarm_nobody_hears_is_told_again() -> None:
+    with measured() as watch, pytest.raises(TimeLimitError), time_limit(0.1):
+        wait_beyond_something_deaf()
+    assert watch.seconds < 3.0
+
+
 NATIVE_CALL = """
 import ctypes, sys
 from resources.process_limits import ended_with_process
