@@ -59,7 +59,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 def folder_written_atomically(path: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `path` when the block ends well, and vanishes when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=WRITING_PREFIX))
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=_unfinished_prefix(path)))
     try:
         yield temporary
         os.chmod(temporary, 0o755)  # noqa: S103 - as readable as any folder a user makes
@@ -70,6 +70,19 @@ def folder_written_atomically(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def clear_unfinished(path: Path) -> None:
+    """Delete what writers of the folder `path` that were killed have left beside it; nobody may be writing that folder meanwhile."""
+    prefix = _unfinished_prefix(path)
+    for place in path.parent.iterdir() if path.parent.is_dir() else ():
+        if place.name.startswith(prefix) and "-" not in place.name.removeprefix(prefix):
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _unfinished_prefix(path: Path) -> str:
+    """What the temporary name of a folder begins with; random letters without a hyphen follow."""
+    return f"{WRITING_PREFIX}{path.name}-"
 
 
 def _take_place(new: Path, old: Path) -> None:

@@ -71,6 +71,26 @@ def die_on_the_first_fit(folder: Path, request: FitRequest) -> OneWeight:
     return fit_one_weight(request)
 
 
+@dataclass
+class TornWeight(OneWeight):
+    """Kills its own process in the middle of being written, while fewer than so many files lie in a folder that remembers."""
+
+    kills: int = 1
+    remembered: Path = Path()
+
+    def save(self, folder: Path) -> None:
+        (folder / "half.json").write_text("{", encoding="utf-8")
+        if len(list(self.remembered.iterdir())) < self.kills:
+            (self.remembered / str(os.getpid())).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        (folder / "half.json").unlink()
+        super().save(folder)
+
+
+def fit_torn(folder: Path, kills: int, request: FitRequest) -> TornWeight:
+    return TornWeight(fit_one_weight(request).weight, kills=kills, remembered=folder)
+
+
 def starve_on_the_first_fit(folder: Path, request: FitRequest) -> OneWeight:
     """Asks for more memory than its process may have the first time that any fit is asked for; the folder remembers."""
     try:

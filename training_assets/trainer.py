@@ -14,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 from config.schema import Config
+from resources.files import clear_unfinished
 from resources.output_lock import jobs_held
 from resources.process_limits import peak_memory_bytes, single_threaded
 from resources.ray_pool import run_tasks_on_ray
@@ -21,10 +22,12 @@ from resources.worker_pool import TaskResult, run_tasks
 from training_assets.blend_bases import blend_bases, blend_stage
 from training_assets.blend_training import FITS_OF_A_BLEND, train_blend
 from training_assets.contracts import Stage, TrainingJob, TrainingType
+from training_assets.ensemble import blend_folder_name
 from training_assets.families.base import Family
 from training_assets.families.registry import FAMILIES
 from training_assets.fitting import TrainingContext
 from training_assets.job_training import families_to_train, train_batch
+from training_assets.model_store import model_folder
 from training_assets.outcomes import FamilyFailure, JobOutcome, joined_outcomes
 from training_assets.panel.panel import Panel
 from training_assets.serving import pooled_jobs
@@ -147,6 +150,7 @@ def _run(setup: _Setup, tasks: list[_Task], workers: int) -> Iterator[JobOutcome
     crashed: list[_Task] = []
     for result in _in_pool(setup, ordered, workers):
         if result.crashed:
+            _clear_unfinished(setup, result.item)
             crashed.append(result.item)
         else:
             yield _settled(result)
@@ -160,11 +164,20 @@ def _run_again(setup: _Setup, crashed: list[_Task], workers: int) -> Iterator[Jo
     outcomes: dict[str, JobOutcome] = {}
     missing = {task.job.job_id: len(task.families) for task in crashed}
     for result in _in_pool(setup, single, workers):
+        if result.crashed:
+            _clear_unfinished(setup, result.item)
         job_id, outcome = result.item.job.job_id, _settled(result)
         outcomes[job_id] = joined_outcomes(outcomes[job_id], outcome) if job_id in outcomes else outcome
         missing[job_id] -= 1
         if not missing[job_id]:
             yield outcomes.pop(job_id)
+
+
+def _clear_unfinished(setup: _Setup, task: _Task) -> None:
+    """Delete what a worker that died at a task had written of a model, so that the run leaves whole folders alone behind."""
+    with jobs_held(setup.models_root.parent, _held_names([task])):
+        for name in task.families:
+            clear_unfinished(model_folder(setup.models_root, task.job.target, task.job.symbol, blend_folder_name(name) if task.blend else name))
 
 
 def _in_pool(setup: _Setup, tasks: list[_Task], workers: int) -> Iterator[TaskResult[_Task, JobOutcome]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from config.schema import Config
 from config.sections.base import TaskType
 from config.sections.scoring import ScoringConfig
-from resources.worker_pool import run_tasks
+from resources.worker_pool import TaskResult, WorkerError, run_tasks
 from routing_assets.evidence.gram_sums import as_slice
 from training_assets.panel.panel import Panel
 from training_assets.splits import Fold
@@ -76,18 +76,40 @@ class GbmSetting:
 
 
 def run_items(panel: Panel, setting: GbmSetting, items: Sequence[GbmItem], workers: int) -> Iterator[GbmAnswer]:
-    """Fit every item, in worker processes where the panel lies on disk and the work is worth them; an item that fails gives no answer."""
+    """Fit every item, in worker processes where the panel lies on disk and the work is worth them; one that cannot be fitted gives no answer.
+
+    An item whose worker died is fitted once more, so that what happens to a process changes no score.
+
+    Raises
+    ------
+    WorkerError
+        An item killed two workers, or failed in one.
+    """
     n_fits = sum(1 if item.symbol is None else len(setting.folds[item.target]) for item in items)
     if workers > 1 and panel.folder is not None and n_fits >= MIN_FITS_FOR_WORKERS:
         ordered = sorted(items, key=lambda item: item.symbol is not None)
+        crashed: list[GbmItem] = []
         for result in run_tasks(_prepare, (panel.folder, setting), _work, ordered, workers, FIT_LIMIT_SECONDS):
-            if result.value is not None:
-                yield result.value
+            if result.crashed:
+                crashed.append(result.item)
+            else:
+                yield from _answers(panel, result)
+        for result in run_tasks(_prepare, (panel.folder, setting), _work, crashed, workers, FIT_LIMIT_SECONDS):
+            yield from _answers(panel, result)
         return
     for item in items:
         answer = fit_item(panel, setting, item)
         if answer is not None:
             yield answer
+
+
+def _answers(panel: Panel, result: TaskResult[GbmItem, GbmAnswer | None]) -> Iterator[GbmAnswer]:
+    if result.error is not None:
+        item = result.item
+        place = item.target if item.symbol is None else f"{item.target}/{panel.symbols[item.symbol]}"
+        raise WorkerError(f"{place}: the boosted trees that its score needs could not be fitted: {result.error}; plan with fewer workers, or without it")
+    if result.value is not None:
+        yield result.value
 
 
 def _prepare(folder: Path, setting: GbmSetting) -> tuple[Panel, GbmSetting]:

@@ -19,9 +19,10 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from config.schema import Config
+from resources.output_lock import JOBS_FILE
 from resources.worker_pool import WorkerError
 from tests.panels import BINARY_TARGET, CLASS_TARGET, REGRESSION_TARGET, Planted, make_panel, pooled_job, symbol_job
-from tests.tiny_families import TINY_FAMILIES, OneWeight, starve_on_the_first_fit, tiny
+from tests.tiny_families import TINY_FAMILIES, OneWeight, fit_torn, starve_on_the_first_fit, tiny
 from training_assets.contracts import Route, Stage, TrainingJob
 from training_assets.families.base import Family, FitRequest
 from training_assets.families.registry import FAMILIES
@@ -207,6 +208,17 @@ def test_a_family_that_kills_its_worker_is_recorded_and_the_rest_of_its_job_is_t
     (failure,) = outcomes[jobs[0].job_id].failures
     assert (failure.family, failure.symbol) == ("Deadly", "S000")
     assert "exit code 9" in failure.error
+
+
+@pytest.mark.parametrize(("kills", "n_models"), [(1, 3), (100, 2)])
+def test_of_a_worker_that_dies_while_it_writes_a_model_nothing_half_written_stays(panel: Panel, tmp_path: Path, kills: int, n_models: int) -> None:
+    (tmp_path / "mark").mkdir()
+    families = {**TINY_FAMILIES, "Torn": tiny("Torn", partial(fit_torn, tmp_path / "mark", kills))}
+    jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, names) for symbol, names in (("S000", ("Torn", "OneWeight")), ("S001", ("OneWeight",)))]
+    outcomes = train(jobs, panel, tmp_path / "out", workers=2, families=families)
+    assert len(list((tmp_path / "mark").iterdir())) == min(kills, 2)
+    assert sum(len(outcome.models) for outcome in outcomes) == n_models
+    assert [path.name for path in (tmp_path / "out").rglob(".*") if path.name != JOBS_FILE] == []
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -1,6 +1,9 @@
 """The scoring cascade: out of sample, honest about time, and the same however it is run."""
 
+import os
+import signal
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +84,26 @@ def test_worker_processes_give_the_same_scores_as_none(tmp_path: Path) -> None:
     assert alone.gbm_fitted.sum() * 5 > 150, "too few fits for the pool to start"
     np.testing.assert_array_equal(alone.sides.local.score, together.sides.local.score)
     np.testing.assert_array_equal(alone.sides.cross_sectional.score, together.sides.cross_sectional.score)
+
+
+def test_workers_that_are_killed_in_the_middle_of_their_fits_change_no_score(tmp_path: Path) -> None:
+    panel = make_panel(n_symbols=32, n_bars=300, planted=Planted(1.0, 1.0, 1.0))
+    panel.write(tmp_path)
+    mapped, features = Panel.read(tmp_path), {REGRESSION_TARGET: panel.feature_names}
+    killed: list[int] = []
+
+    def kill_all(done: int, total: int, what: str) -> None:
+        if done == 10:
+            killed.extend(worker.pid for worker in active_children() if worker.pid is not None)
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+
+    disturbed = next(iter(score_targets(mapped, features, load_config(None, ("resources.workers=2",)), told=kill_all)))
+    alone = scores_of(mapped, settings(), (REGRESSION_TARGET,))[REGRESSION_TARGET]
+    assert len(killed) == 2
+    np.testing.assert_array_equal(disturbed.gbm_fitted, alone.gbm_fitted)
+    np.testing.assert_array_equal(disturbed.sides.local.score, alone.sides.local.score)
+    np.testing.assert_array_equal(disturbed.sides.cross_sectional.score, alone.sides.cross_sectional.score)
 
 
 def test_a_symbol_too_short_to_fit_has_no_local_score_and_no_number_in_its_place() -> None:
