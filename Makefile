@@ -13,7 +13,7 @@ KILLS ?= 30
 FUZZ_SECONDS ?= 120
 ARGS ?=
 
-.PHONY: help install run test fuzz faults audit lint format types lock bench bench-full bench-gpu ui docs docs-refresh docs-pictures cloud-check clean
+.PHONY: help install run test fuzz faults audit lint format types lock bench bench-full bench-gpu ui docs docs-refresh docs-pictures cloud-tools cloud-check clean
 
 help:
 	@echo "make run      plan and train on the embedded sample, into $(OUTPUT)/ (ARGS=... adds options of 'switchyard run')"
@@ -130,9 +130,12 @@ docs-pictures: $(STAMP)
 	@OMP_NUM_THREADS=1 $(BIN)/python docs/screenshots.py --sample-run $(OUTPUT)
 
 # Dagster+ and Kubernetes are no part of the pinned environment either.
-cloud-check: $(STAMP)
+cloud-tools: $(STAMP)
 	@test -x $(VENV)-cloud/bin/dagster-cloud || ($(PYTHON) -m venv $(VENV)-cloud && \
 		$(VENV)-cloud/bin/pip install -qq --disable-pip-version-check dagster-cloud-cli==1.13.27 dagster-k8s==0.29.27 pyyaml)
+
+cloud-check: cloud-tools
+	@echo "== dagster_cloud.yaml"
 	@DAGSTER_CLOUD_ORGANIZATION=example $(VENV)-cloud/bin/dagster-cloud ci check --dagster-cloud-connect-check skip
 	@$(BIN)/python -W ignore -c 'import json; from training_assets.model_assets import GPU_REQUEST; print(json.dumps(GPU_REQUEST))' | \
 		$(VENV)-cloud/bin/python -W ignore docs/check_cloud.py
