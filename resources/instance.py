@@ -23,6 +23,7 @@ from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from resources.files import write_atomically
+from resources.instance_claim import claim_instance
 from resources.output_lock import COMMAND_TAG
 
 HOME_VARIABLE = "DAGSTER_HOME"
@@ -115,6 +116,8 @@ def open_instance(output_dir: Path) -> Iterator[dg.DagsterInstance]:
     ------
     StorageError
         Its database cannot be reached or written, on opening or at any time in the block.
+    OutputError
+        It serves another output folder.
     """
     home = instance_home(output_dir)
     if not (home / "dagster.yaml").exists():
@@ -124,6 +127,7 @@ def open_instance(output_dir: Path) -> Iterator[dg.DagsterInstance]:
             # Without its own entry the pool's limit is not in force before the first run has registered it.
             if not any(pool.name == GPU_POOL for pool in instance.event_log_storage.get_pool_limits()):
                 instance.event_log_storage.set_concurrency_slots(GPU_POOL, 1)
+            claim_instance(instance, output_dir)
             yield instance
     except _storage_errors() as error:
         raise StorageError(

@@ -15,6 +15,7 @@ import pandas as pd
 from config.load import config_hash
 from resources.artifact_store import PATH_KEY, content_version, read_value
 from resources.frame_types import declared_schema, frame_type
+from resources.instance_claim import claim_instance
 from resources.metadata import column_schema, picture, shown_table
 from resources.process_limits import peak_memory_bytes
 from resources.provenance import git_commit
@@ -226,6 +227,7 @@ def training_plan(
     context: dg.AssetExecutionContext, panel: Panel, feature_selection: pd.DataFrame, leakage_audit: pd.DataFrame, settings: Settings
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The jobs that training executes, and nothing else; writing it brings the partitions of the models in step."""
+    claim_instance(context.instance, settings.output)
     config = settings.load()
     routing = read_routing_plan(settings.output / ROUTING_PLAN_PATH, panel.data_hash)
     candidates = read_candidates(settings.output / CANDIDATES_PATH)

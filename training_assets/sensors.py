@@ -10,6 +10,8 @@ from typing import cast
 import dagster as dg
 
 from resources.artifact_store import content_version
+from resources.instance_claim import claim_instance
+from resources.output_lock import OutputError
 from resources.settings import Settings
 from training_assets.blend_bases import blend_stage
 from training_assets.contracts import Stage
@@ -39,8 +41,9 @@ POOLED_ASSETS = {Stage.CPU: "cross_sectional_models", Stage.GPU: "cross_sectiona
 )
 def training_plan_sensor(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult:
     try:
+        claim_instance(context.instance, settings.output)
         plan = read_master_plan(settings.plan_folder)
-    except TrainingPlanError as error:
+    except (OutputError, TrainingPlanError) as error:
         return dg.SensorResult(skip_reason=str(error))
     sync_partitions(context.instance, wanted_keys(plan, None))
     config = settings.load()
