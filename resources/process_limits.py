@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from types import FrameType
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -82,18 +83,67 @@ def ended_with_process(seconds: float, reason: str) -> Iterator[None]:
     For what no exception can stop: a call into a library that does not return. One that does not let go of the interpreter's lock
     either is not stopped by this.
     """
-    returned = threading.Event()
-
-    def watch() -> None:
-        if not returned.wait(seconds) and not returned.wait(GRACE_SECONDS):
-            os.write(2, f"{reason}\n".encode())  # not through `sys.stderr`, whose lock the block may hold
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    watchdog = _watchdog(os.getpid())
+    block = watchdog.watch(seconds, reason)
     try:
         yield
     finally:
-        returned.set()
+        watchdog.forget(block)
+
+
+@dataclass
+class _Watched:
+    """A block that runs: when its process ends for it, and whether that time has come once already."""
+
+    deadline: float
+    reason: str
+    passed: bool = False
+
+
+class _Watchdog:
+    """The thread that ends a process, one for all the blocks of that process: to start one a block would cost more than a small fit.
+
+    It sleeps until the first deadline that it knows, and is woken only for an earlier one, so that blocks that end in time do not switch threads.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._blocks: dict[int, _Watched] = {}
+        self._sleeps_until = float("inf")
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def watch(self, seconds: float, reason: str) -> int:
+        block = _Watched(time.monotonic() + seconds, reason)
+        with self._changed:
+            self._blocks[id(block)] = block
+            if block.deadline < self._sleeps_until:
+                self._changed.notify()
+        return id(block)
+
+    def forget(self, block: int) -> None:
+        with self._changed:
+            del self._blocks[block]
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                self._end_where_due(time.monotonic())
+                self._sleeps_until = min((block.deadline for block in self._blocks.values()), default=float("inf"))
+                self._changed.wait(None if self._sleeps_until == float("inf") else max(0.0, self._sleeps_until - time.monotonic()))
+
+    def _end_where_due(self, now: float) -> None:
+        for block in self._blocks.values():
+            if now >= block.deadline:
+                if block.passed:
+                    os.write(2, f"{block.reason}\n".encode())  # not through `sys.stderr`, whose lock the block may hold
+                    os._exit(1)
+                block.deadline, block.passed = now + GRACE_SECONDS, True
+
+
+@cache
+def _watchdog(pid: int) -> _Watchdog:
+    """That of the process `pid`, which is this one: a fork has no thread of its parent's."""
+    return _Watchdog()
 
 
 def peak_memory_bytes() -> int:

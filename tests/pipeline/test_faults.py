@@ -1,6 +1,7 @@
 """Faults: kills at random moments, a full disk, a fit that hangs, workers that die, two runs at once. A rerun resumes, and ends as if nothing had been.
 
-`SWITCHYARD_FAULT_KILLS` sets the number of kills (default 3); their moments come from the seed in `SWITCHYARD_FAULT_SEED`.
+`SWITCHYARD_FAULT_KILLS` sets the number of kills (default 3); their moments come from the seed in `SWITCHYARD_FAULT_SEED`. They meet the phases of a run
+in turn, and it is told how many met which.
 """
 
 import json
@@ -11,7 +12,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -36,18 +38,15 @@ from tests.pipeline.command import (
 
 KILLS = int(os.environ.get("SWITCHYARD_FAULT_KILLS", "3"))
 SEED = int(os.environ.get("SWITCHYARD_FAULT_SEED", "0"))
-STAGES = (
-    "market_bars",
-    "panel",
-    "routing_candidates",
-    "routing_plan",
-    "training_plan",
-    "cross_sectional_models",
-    "symbol_models",
-    "blended_models",
-    "cross_sectional_sequence_models",
-    "symbol_sequence_models",
-)
+# The phases of a run in their order: the stages after which a kill is within it, and the stage that ends it.
+PHASES = {
+    "planning": (("market_bars", "panel", "routing_candidates", "routing_plan"), "training_plan_trains_what_is_routed"),
+    "CPU stage": (("training_plan_trains_what_is_routed", "cross_sectional_models"), "symbol_models"),
+    "blends": (("symbol_models",), "blended_models"),
+    "GPU stage": (("blended_models", "cross_sectional_sequence_models"), "symbol_sequence_models"),
+    "report": (("symbol_sequence_models", "model_leaderboard"), "routing_report"),
+}
+KILLS_THAT_MEET_ALL = 6 * len(PHASES)  # the last moments of a phase may turn out to be the first of the next
 # A net besides, so that there is a GPU stage, whose step takes a place in a pool.
 CONFIG_WITH_A_NET = TINY_CONFIG.replace("[Ridge, LightGBM]", "[Ridge, LightGBM, MLP], hyperparameters: {MLP: {epochs: 1, hidden: 8}}")
 
@@ -89,7 +88,25 @@ def kill_after(process: subprocess.Popen[str], stage: str, seconds: float) -> st
     ended = process.poll() is not None
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    return None if ended else told
+    return None if ended else told + process.stderr.read()
+
+
+def phase_of(told: str) -> str:
+    """The phase that a run was in which had told so much."""
+    lines = told.splitlines()
+    return next(phase for phase, (_, end) in PHASES.items() if not any(tells_done(line, end) for line in lines))
+
+
+@pytest.fixture(scope="module")
+def kills_met(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
+    """How many kills met a run in each phase, told at the end."""
+    met: Counter[str] = Counter()
+    yield met
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.ensure_newline()
+        reporter.write_line(f"{met.total()} kills: " + ", ".join(f"{met[phase]} in {phase}" for phase in PHASES))
+    assert met.total() < KILLS_THAT_MEET_ALL or set(met) == set(PHASES)
 
 
 def assert_readers_see_whole_files(output: Path) -> None:
@@ -103,13 +120,14 @@ def assert_readers_see_whole_files(output: Path) -> None:
 
 
 @pytest.mark.parametrize("number", range(KILLS))
-def test_a_run_that_is_killed_goes_on_and_ends_as_an_undisturbed_one(world_with_a_net: Path, tmp_path: Path, number: int) -> None:
+def test_a_run_that_is_killed_goes_on_and_ends_as_an_undisturbed_one(world_with_a_net: Path, tmp_path: Path, number: int, kills_met: Counter[str]) -> None:
     moments = random.Random(f"{SEED}-{number}")
     output, arguments = tmp_path / "out", (*given(world_with_a_net), "--workers", 1 + number % 2)
-    stage = STAGES[(number * 3) % len(STAGES)] if number < len(STAGES) else moments.choice(STAGES)
+    stage = moments.choice(list(PHASES.values())[number % len(PHASES)][0])
     process = start_process("run", *arguments, "--output-dir", output)
     told = kill_after(process, stage, moments.uniform(0.0, 0.4))
     assert told is not None, f"the run ended before it could be killed after {stage}"
+    kills_met[phase_of(told)] += 1
     assert_readers_see_whole_files(output)
     again = switchyard("run", *arguments, "--output-dir", output)
     assert again.status == 0, again.err

@@ -4,13 +4,14 @@ import contextlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from resources.process_limits import TimeLimitError, measured, release_unused_memory, time_limit
+from resources.process_limits import TimeLimitError, ended_with_process, measured, release_unused_memory, time_limit
 
 
 def private_bytes() -> int:
@@ -60,7 +61,7 @@ NATIVE_CALL = """
 import ctypes, sys
 from resources.process_limits import ended_with_process
 
-with ended_with_process(0.2, "the named reason"):
+with ended_with_process(60.0, "that of a block around it"), ended_with_process(0.2, "the named reason"):
     ctypes.CDLL(None).usleep(int(sys.argv[1]))
 print("went on")
 """
@@ -71,6 +72,17 @@ def test_a_native_call_that_does_not_come_back_ends_its_process_and_one_that_doe
     """The second is late, and within the grace."""
     ended = subprocess.run([sys.executable, "-c", NATIVE_CALL, str(microseconds)], capture_output=True, text=True, timeout=25, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (status, out, err)
+
+
+def test_the_blocks_of_a_process_are_watched_by_one_thread() -> None:
+    with ended_with_process(60.0, "the first"):
+        threads = threading.active_count()
+        for _ in range(50):
+            with ended_with_process(30.0, "those within it"):
+                assert threading.active_count() == threads
+    with ended_with_process(0.01, "one that ends within the grace"):
+        time.sleep(0.1)
+    assert threading.active_count() == threads
 
 
 def test_what_was_freed_is_given_back_to_the_system() -> None:
