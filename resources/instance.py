@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from resources.files import write_atomically
 from resources.instance_claim import claim_instance
-from resources.output_lock import COMMAND_TAG
+from resources.output_lock import COMMAND_TAG, OutputError
 
 HOME_VARIABLE = "DAGSTER_HOME"
 LOG_FILE = "switchyard.log"
@@ -114,14 +114,17 @@ def open_instance(output_dir: Path) -> Iterator[dg.DagsterInstance]:
 
     Raises
     ------
+    OutputError
+        Its folder cannot be written, or it serves another output folder.
     StorageError
         Its database cannot be reached or written, on opening or at any time in the block.
-    OutputError
-        It serves another output folder.
     """
     home = instance_home(output_dir)
     if not (home / "dagster.yaml").exists():
-        write_atomically(home / "dagster.yaml", INSTANCE_YAML)
+        try:
+            write_atomically(home / "dagster.yaml", INSTANCE_YAML)
+        except OSError as error:
+            raise OutputError(f"the folder of runs {home} cannot be written: {error.strerror}; name another with --output-dir, or {HOME_VARIABLE}") from None
     try:
         with dg.DagsterInstance.from_config(str(home)) as instance:
             # Without its own entry the pool's limit is not in force before the first run has registered it.

@@ -3,11 +3,14 @@
 Belongs here: asking git, which is a process outside. Does not: library versions (`training_assets.content_key`).
 """
 
+import os
 import subprocess
 from pathlib import Path
 
 CODE_FOLDER = Path(__file__).parent.parent
-GIT_TIMEOUT_SECONDS = 10
+GIT_TIMEOUT_SECONDS = 60  # a commit that is left out for a busy machine's sake would make another plan of the same inputs
+# What git exports to its hooks; they would have it ask the repository that a hook runs for.
+PLACES_OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR")
 
 
 def git_commit(folder: Path = CODE_FOLDER) -> str | None:
@@ -15,8 +18,9 @@ def git_commit(folder: Path = CODE_FOLDER) -> str | None:
     if not (folder / ".git").exists():
         return None
     command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    environment = {name: value for name, value in os.environ.items() if name not in PLACES_OF_HOOKS}
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_SECONDS, check=False)
+        answer = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=GIT_TIMEOUT_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() or None if answer.returncode == 0 else None

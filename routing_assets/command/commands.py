@@ -26,6 +26,7 @@ from routing_assets.assets import ROUTING_PLAN_PATH
 from routing_assets.command.options import chosen, settings_of
 from routing_assets.command.pipeline import Pipeline
 from routing_assets.command.progress import Progress
+from routing_assets.command.refusals import UsageError
 from routing_assets.command.summary import run_document, run_text
 from routing_assets.decisions.plan_documents import PlanError, read_routing_plan
 from routing_assets.evidence.candidates_table import read_candidates
@@ -84,6 +85,8 @@ def train(arguments: argparse.Namespace) -> CommandResult:
     config = checked_config(settings)
     list_market_files(config.data)
     output = settings.output
+    if arguments.no_training_plan and arguments.training_plan_dir is not None:
+        raise UsageError("--no-training-plan trains without the plan that --training-plan-dir names; leave one of them out")
     if not arguments.no_training_plan:
         folder = find_training_plan(output, arguments.training_plan_dir)
         jobs = _chosen_jobs(arguments, load_training_plan(folder))  # refused before anything is read or run
@@ -165,6 +168,8 @@ def predict(arguments: argparse.Namespace) -> CommandResult:
 
 
 def _write_predictions(path: Path, frame: pd.DataFrame) -> None:
+    if path.exists() and not path.is_file():  # a device or a pipe would be replaced by a file
+        raise OutputError(f"{path} cannot be written: it is no file; name another with --predictions-file")
     try:
         write_value(path, frame)
     except OSError as error:

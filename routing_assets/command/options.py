@@ -14,6 +14,7 @@ from resources.settings import DEFAULT_OUTPUT_DIR, Settings
 from routing_assets.command.completion import SHELLS, commands_of
 
 MAX_PORT = 65_535
+MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4095  # of a file and of the path to one, as Linux and macOS have them at most
 MODEL_TYPES = ("cross-sectional", "sequential", "both")
 # Options whose value is the value of one key.
 KEYS = {
@@ -178,7 +179,20 @@ def _place(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"{text!r} names no place; give a path")
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise argparse.ArgumentTypeError(f"{text!r} is no UTF-8, and settings that name it could not be stored; rename the folder")
+    longest = max(text.split("/"), key=_n_bytes)
+    if _n_bytes(longest) > MAX_NAME_BYTES:
+        raise argparse.ArgumentTypeError(
+            f"a name of {_n_bytes(longest)} bytes > {MAX_NAME_BYTES} ({longest[:40]!r}...) is none that a file can have; give a path"
+        )
+    if _n_bytes(text) > MAX_PATH_BYTES:
+        raise argparse.ArgumentTypeError(
+            f"a path of {_n_bytes(text)} bytes > {MAX_PATH_BYTES} ({text[:40]!r}...) is too long for the system; give a shorter one"
+        )
     return Path(text)
+
+
+def _n_bytes(text: str) -> int:
+    return len(text.encode())
 
 
 def _nearest_choice(message: str) -> str:

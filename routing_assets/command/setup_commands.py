@@ -15,6 +15,7 @@ from config.schema import Config
 from resources.files import write_atomically
 from resources.market_data.records import MarketData
 from resources.market_data.sources import load_market_data
+from resources.output_lock import OutputError
 from resources.settings import DEFAULT_CONFIG_DIR
 from routing_assets.command.commands import CommandResult
 from routing_assets.command.completion import completion_script
@@ -41,8 +42,11 @@ def init(arguments: argparse.Namespace) -> CommandResult:
     survey = survey_bars(alignment, config)
     fitted = load_config(None, arguments.set, {**values, **survey.settings})
     files = template_files(fitted, survey.reasons, arguments.data_dir.name)
-    for name, text in files.items():
-        write_atomically(folder / name, text)
+    try:
+        for name, text in files.items():
+            write_atomically(folder / name, text)
+    except OSError as error:
+        raise OutputError(f"configuration folder {folder} cannot be written: {error.strerror}; name another with --config-dir") from None
     problems = tuple(f"data: {problem}" for problem in (*data.problems, *alignment.problems))
     document = _document(data, alignment, survey, folder, list(files), problems)
     return CommandResult(_text(data, alignment, survey, folder, list(files)), document, problems, 1 if problems else 0)

@@ -1,6 +1,7 @@
 """Bad plans, candidates and commands at the real command: a plan fails closed, a table is refused before anything runs, a wrong word is told."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -244,6 +245,9 @@ BAD_COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "what-if with less than nothing to list": (("what-if", "--set", "routing.significance.max_q=1", "--limit", "-5"), ("-5 is no count",)),
     "a shell that nobody completes": (("completion", "powershell"), ("'powershell'", "choose from")),
     "predictions into a folder": (("predict", "--predictions-file", "/"), ("/ cannot be written", "--predictions-file")),
+    "a name that no file can have": (("explain", "x", "--config-dir", "/" + "x" * 300), ("--config-dir", "300 bytes > 255")),
+    "a path that no system takes": (("what-if", "--config-dir", "/x" * 2100), ("--config-dir", "4200 bytes > 4095")),
+    "a plan to train and none": (("train", "--no-training-plan", "--training-plan-dir", "results"), ("--training-plan-dir", "leave one of them out")),
     "explain bytes that are no text": (("explain", "\udcff"), ("no target '\\udcff'",)),
 }
 
@@ -259,6 +263,21 @@ def test_a_wrong_command_is_told_and_changes_nothing(planned: Path, case: str) -
     assert document["status"] == 2
     assert expected[-1] in document["error"]
     assert results(planned / "out") == before
+
+
+def test_predictions_into_a_pipe_are_refused_and_the_pipe_stays(planned: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert_told(switchyard("predict", *common(planned), "--predictions-file", tmp_path / "pipe"), 2, ("pipe cannot be written", "it is no file"))
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("command", ["ui --output-dir {file}", "ui --output-dir {file}/below", "init --data-dir {bars} --config-dir {file}"])
+def test_a_file_where_a_folder_is_to_be_is_told_and_stays(planned: Path, tmp_path: Path, command: str) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine", encoding="utf-8")
+    answer = switchyard(*command.format(file=file, bars=planned / "bars").split())
+    assert_told(answer, 2, (f"{file}", "cannot be written", "name another"))
+    assert file.read_text(encoding="utf-8") == "mine"
 
 
 BAD_SETTINGS_FILES = {
