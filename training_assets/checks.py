@@ -9,9 +9,10 @@ import pandas as pd
 
 from resources.artifact_store import read_value
 from resources.settings import Settings
-from training_assets.assets import market_bars, pair_plan, panel, target_plan
+from training_assets.assets import PANEL_PATH, market_bars, pair_plan, panel, target_plan
 from training_assets.contracts import TrainingType
 from training_assets.data_quality import check_bars, check_panel, long_bars
+from training_assets.leakage.lock import other_data
 from training_assets.model_assets import AUDIT_PATH
 from training_assets.panel.panel import Bars, Panel
 from training_assets.plan_reader import plan_slices, read_master_plan
@@ -49,7 +50,8 @@ def make_leakage_check(slices: dg.AssetSpec, training_type: TrainingType) -> dg.
         audit = read_value(settings.output / AUDIT_PATH, pd.DataFrame)
         keys = context.op_execution_context.partition_keys
         config = settings.load()
-        verdicts = {key: leakage_lock_of(plan[key].job, audit, config) for key in keys if key in plan}
+        stale = other_data(audit, read_value(settings.output / PANEL_PATH, Panel).data_hash) if config.routing.block_on_leakage else None
+        verdicts = {key: leakage_lock_of(plan[key].job, audit, config) if stale is None else (False, (stale,)) for key in keys if key in plan}
         shut = {key: list(reasons) for key, (is_open, reasons) in verdicts.items() if not is_open}
         return dg.AssetCheckResult(
             passed=not shut,

@@ -28,6 +28,7 @@ from resources.settings import Settings
 from resources.worker_pool import default_workers
 from training_assets.assets import CODE_VERSION, OWNERS, PANEL_PATH, fresh_for, pair_plan, target_plan
 from training_assets.contracts import Stage, TrainingPlan, TrainingType
+from training_assets.leakage.lock import require_audit_of
 from training_assets.loss_curves import loss_curves, loss_curves_svg
 from training_assets.outcomes import JobOutcome
 from training_assets.panel.panel import Panel
@@ -63,11 +64,13 @@ class _Inputs:
 
 
 def _read_inputs(settings: Settings) -> _Inputs:
-    """The plan with the panel and the audit it is held against; a plan made from other data is an error, and one that lies elsewhere is remembered."""
+    """The plan with the panel and the audit it is held against; a plan or an audit of other data is an error, and a plan that lies elsewhere is remembered."""
     mapped: Panel = read_value(settings.output / PANEL_PATH, Panel)
     plan = read_master_plan(settings.plan_folder, mapped.data_hash)
     remember_plan(settings.output, settings.plan_folder)
-    return _Inputs(settings.load(), plan, read_value(settings.output / AUDIT_PATH, pd.DataFrame))
+    config, audit = settings.load(), read_value(settings.output / AUDIT_PATH, pd.DataFrame)
+    require_audit_of(audit, mapped.data_hash, block=config.routing.block_on_leakage)
+    return _Inputs(config, plan, audit)
 
 
 def _train(

@@ -19,6 +19,7 @@ AUDIT = (
     Column("message", "text", "What was found, the number against the bound, what it means and what to do."),
     Column("score_with", "number", "Rank correlation out of sample of a quick pooled model with what is quarantined.", nullable=True),
     Column("score_without", "number", "The same without it.", nullable=True),
+    Column("data_hash", "text", "The data that was audited, as the plans name it."),
 )
 LEADERBOARD = (
     Column("target", "text", "Target the model predicts."),

@@ -113,14 +113,17 @@ def _prepared_jobs(arguments: argparse.Namespace, settings: Settings, config: Co
     from routing_assets.assets import AUDIT_PATH, SELECTION_PATH, read_table
     from routing_assets.plans.unrouted import write_unrouted_plan
     from training_assets.assets import PANEL_PATH
+    from training_assets.leakage.lock import other_data
     from training_assets.panel.panel import Panel
     from training_assets.partitions import publish_plan
 
     pipeline.plan(["market_bars", "panel"])
     panel: Panel = read_value(settings.output / PANEL_PATH, Panel)
-    if arguments.no_training_plan or not (settings.output / AUDIT_PATH).exists():
+    # An audit that is there is refused here where it cannot be read, before any model is asked for; one of other data is made anew.
+    there = (settings.output / AUDIT_PATH).exists() and other_data(read_table(settings, AUDIT_PATH), panel.data_hash) is None
+    if arguments.no_training_plan or not there:
         pipeline.plan(["target_ranking", "feature_selection", "leakage_audit"])
-    audit = read_table(settings, AUDIT_PATH)  # refused here where it cannot be read, before any model is asked for
+    audit = read_table(settings, AUDIT_PATH)
     if arguments.no_training_plan:
         write_unrouted_plan(panel, read_table(settings, SELECTION_PATH), audit, config, settings.plan_folder)
     made = load_training_plan(settings.plan_folder, panel.data_hash)

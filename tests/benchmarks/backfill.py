@@ -13,7 +13,6 @@ import tempfile
 from pathlib import Path
 
 import dagster as dg
-import pandas as pd
 
 from resources.artifact_store import write_value
 from resources.instance import open_instance, run_job
@@ -21,12 +20,11 @@ from resources.process_limits import measured
 from resources.settings import Settings
 from routing_assets.definitions import make_definitions
 from routing_assets.plans.training_plan_files import write_training_plan
-from tests.dagster.leaking_world import SAFE_ROW
+from tests.dagster.leaking_world import SAFE_ROW, audit_of
 from tests.dagster.served import backfill_ended, launch_backfill, served
 from tests.dagster.test_partitions_and_sensors import plan_of
 from tests.panels import REGRESSION_TARGET, make_panel, symbol_job
 from training_assets.contracts import Stage
-from training_assets.leakage.status import AUDIT_COLUMNS
 from training_assets.model_assets import AUDIT_PATH, PANEL_PATH
 from training_assets.partitions import positions, publish_plan, range_tags
 from training_assets.plan_reader import partition_key_of
@@ -40,7 +38,7 @@ def write_jobs(settings: Settings, n_jobs: int) -> list[str]:
     """Panel, audit and a plan of one small job a symbol; returns their partition keys."""
     panel = make_panel(n_symbols=n_jobs, n_bars=300)
     write_value(settings.output / PANEL_PATH, panel)
-    write_value(settings.output / AUDIT_PATH, pd.DataFrame([SAFE_ROW], columns=list(AUDIT_COLUMNS)))
+    write_value(settings.output / AUDIT_PATH, audit_of(panel, SAFE_ROW))
     jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, ("Ridge",)) for symbol in panel.symbols]
     plan = plan_of(*jobs)
     write_training_plan(plan, settings.plan_folder, ())

@@ -1,5 +1,7 @@
 """An output folder in which two pairs are planned and one of them leaks: everything that training reads, made by hand."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from resources.artifact_store import write_value
@@ -9,6 +11,7 @@ from tests.dagster.test_partitions_and_sensors import PANEL, key, pairs, plan_of
 from tests.panels import REGRESSION_TARGET, make_panel
 from training_assets.leakage.status import AUDIT_COLUMNS
 from training_assets.model_assets import AUDIT_PATH, PANEL_PATH
+from training_assets.panel.panel import Panel
 
 CLEAN, LEAKING = key("S000"), key("S001")
 FINDING = "S001 is S000 shifted by one bar"
@@ -27,9 +30,13 @@ def write_world(output: str, leaks: bool = True) -> Settings:
     return settings
 
 
+def audit_of(panel: Panel, *rows: Sequence[object]) -> pd.DataFrame:
+    """An audit of a panel with these rows."""
+    return pd.DataFrame(rows, columns=list(AUDIT_COLUMNS)).assign(score_with=float("nan"), score_without=float("nan"), data_hash=panel.data_hash)
+
+
 def write_audit(settings: Settings, leaks: bool) -> None:
-    frame = pd.DataFrame([SAFE_ROW, LEAK_ROW] if leaks else [SAFE_ROW], columns=list(AUDIT_COLUMNS))
-    write_value(settings.output / AUDIT_PATH, frame.assign(score_with=float("nan"), score_without=float("nan")))
+    write_value(settings.output / AUDIT_PATH, audit_of(PANEL, *([SAFE_ROW, LEAK_ROW] if leaks else [SAFE_ROW])))
 
 
 def trained_symbols(settings: Settings) -> set[str]:

@@ -5,17 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-import pandas as pd
 import pytest
 
 from resources.artifact_store import write_value
 from resources.settings import Settings
 from routing_assets.plans.training_plan_files import write_training_plan
-from tests.dagster.leaking_world import SAFE_ROW
+from tests.dagster.leaking_world import SAFE_ROW, audit_of
 from tests.dagster.site import Site, site_over
 from tests.dagster.test_partitions_and_sensors import plan_of
 from tests.panels import REGRESSION_TARGET, make_panel, symbol_job
-from training_assets.leakage.status import AUDIT_COLUMNS
 from training_assets.model_assets import AUDIT_PATH, PANEL_PATH
 from training_assets.partitions import positions, publish_plan, range_tags
 from training_assets.plan_reader import read_master_plan
@@ -31,7 +29,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         monkeypatch.setenv(name, value)
     panel = make_panel(n_symbols=N_JOBS, n_bars=300)
     write_value(settings.output / PANEL_PATH, panel)
-    write_value(settings.output / AUDIT_PATH, pd.DataFrame([SAFE_ROW], columns=list(AUDIT_COLUMNS)))
+    write_value(settings.output / AUDIT_PATH, audit_of(panel, SAFE_ROW))
     jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, ("NoSuchFamily",) if symbol == "S007" else ("Ridge",)) for symbol in panel.symbols]
     write_training_plan(plan_of(*jobs), settings.plan_folder, ())
     with site_over(settings) as made:

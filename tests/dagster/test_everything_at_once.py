@@ -7,18 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import dagster as dg
-import pandas as pd
 import pytest
 
 from resources.artifact_store import write_value
 from resources.instance import open_instance
 from resources.settings import Settings
 from routing_assets.plans.training_plan_files import write_training_plan
-from tests.dagster.leaking_world import SAFE_ROW
+from tests.dagster.leaking_world import SAFE_ROW, audit_of
 from tests.dagster.served import ask, backfill_ended, launch_backfill, served
 from tests.dagster.test_partitions_and_sensors import plan_of
 from tests.panels import REGRESSION_TARGET, make_panel, symbol_job
-from training_assets.leakage.status import AUDIT_COLUMNS
 from training_assets.model_assets import AUDIT_PATH, PANEL_PATH
 from training_assets.partitions import publish_plan
 from training_assets.plan_reader import partition_key_of, read_master_plan
@@ -47,7 +45,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     settings = Settings(output_dir=str(output), overrides=["resources.workers=1", f"resources.models_per_run={PER_RUN}", QUICK_NET])
     panel = make_panel(n_symbols=N_JOBS, n_bars=300)
     write_value(output / PANEL_PATH, panel)
-    write_value(output / AUDIT_PATH, pd.DataFrame([SAFE_ROW], columns=list(AUDIT_COLUMNS)))
+    write_value(output / AUDIT_PATH, audit_of(panel, SAFE_ROW))
     stages = {"cpu": ("LightGBM",), "gpu": ("MLP",)}
     jobs = [replace(symbol_job(panel, symbol, REGRESSION_TARGET, ()), stage_families=stages) for symbol in panel.symbols]
     write_training_plan(plan_of(*jobs), settings.plan_folder, ())

@@ -123,6 +123,17 @@ def test_the_same_ways_train_both_pairs_where_nothing_leaks(site: Site, way: Cal
     assert "S001" in trained_symbols(site.settings)
 
 
+@pytest.mark.parametrize("way", WAYS_TO_THE_LEAK[:2], ids=lambda way: way.__name__)
+def test_nothing_is_fitted_on_data_that_the_audit_is_not_of(site: Site, way: Callable[[Site], None]) -> None:
+    write_world(site.settings.output_dir, leaks=False)
+    path = site.settings.output / AUDIT_PATH
+    pd.read_parquet(path).assign(data_hash="0123456789abcdef").to_parquet(path)
+    way(site)
+    assert {run.status for run in site.instance.get_runs()} == {dg.DagsterRunStatus.FAILURE}
+    assert f"the leakage audit is of 0123456789abcdef, not of the data in use ({PANEL.data_hash})" in site.said()
+    assert trained_symbols(site.settings) == set()
+
+
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bars and configuration of the command's tiny market."""
@@ -148,6 +159,18 @@ def test_train_refuses_a_pair_that_was_found_to_leak_after_the_plan(market: Path
     refused = [problem for problem in said["problems"] if FINDING in problem]
     assert any("|BBB: LEAKAGE:" in problem for problem in refused)
     assert trained_symbols(Settings(output_dir=str(market / "out"))) == {"AAA", "CCC"}
+
+
+def test_train_audits_anew_where_the_audit_that_is_there_is_of_other_data(tmp_path: Path) -> None:
+    write_market(tmp_path / "bars")
+    write_config(tmp_path / "config")
+    assert run_command(tmp_path, "plan")[0] == 0
+    path = tmp_path / "out" / AUDIT_PATH
+    audit = pd.read_parquet(path)
+    audit.assign(data_hash="0123456789abcdef").to_parquet(path)
+    assert run_command(tmp_path, "train")[0] == 0
+    pd.testing.assert_frame_equal(pd.read_parquet(path), audit)
+    assert trained_symbols(Settings(output_dir=str(tmp_path / "out")))
 
 
 def test_training_without_a_plan_leaves_a_leaking_pair_out(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import dagster as dg
-import pandas as pd
 import psutil
 import pytest
 import ray
@@ -21,12 +20,11 @@ from resources.settings import Settings
 from resources.worker_pool import WorkerError
 from routing_assets.definitions import make_definitions
 from routing_assets.plans.training_plan_files import write_training_plan
-from tests.dagster.leaking_world import SAFE_ROW
+from tests.dagster.leaking_world import SAFE_ROW, audit_of
 from tests.panels import REGRESSION_TARGET, make_panel, plan_of, symbol_job
 from tests.tiny_families import die_on_the_first_fit, tiny
 from tests.unit.resources.test_worker_pool import prepare, prepare_badly, prepare_dying, task, threads
 from training_assets.contracts import Stage
-from training_assets.leakage.status import AUDIT_COLUMNS
 from training_assets.model_assets import AUDIT_PATH, PANEL_PATH
 from training_assets.partitions import positions, publish_plan, range_tags
 from training_assets.plan_reader import read_master_plan
@@ -121,7 +119,7 @@ def test_a_worker_killed_in_the_middle_of_a_backfills_run_costs_a_retry_and_not_
     settings = Settings(output_dir=str(tmp_path), overrides=["resources.backend=ray", "resources.workers=2"])
     panel = make_panel(n_symbols=8, n_bars=300)
     write_value(tmp_path / PANEL_PATH, panel)
-    write_value(tmp_path / AUDIT_PATH, pd.DataFrame([SAFE_ROW], columns=list(AUDIT_COLUMNS)))
+    write_value(tmp_path / AUDIT_PATH, audit_of(panel, SAFE_ROW))
     jobs = [symbol_job(panel, symbol, REGRESSION_TARGET, ("LightGBM", "Ridge")) for symbol in panel.symbols]
     write_training_plan(plan_of(panel, *jobs), settings.plan_folder, ())
     definitions = make_definitions(settings, {"switchyard": dg.LoggerDefinition(lambda _: dg.get_dagster_logger("quiet"))})

@@ -21,7 +21,7 @@ from training_assets.leakage.evidence import Evidence
 from training_assets.leakage.machinery import Machinery
 from training_assets.leakage.registry import DETECTORS
 from training_assets.leakage.skill import quick_model
-from training_assets.leakage.status import AUDIT_COLUMNS, SCORE_COLUMNS
+from training_assets.leakage.status import AUDIT_COLUMNS, DATA_COLUMN, SCORE_COLUMNS
 from training_assets.panel.panel import Bars, Panel, TargetInfo
 from training_assets.splits import SplitError
 
@@ -50,9 +50,9 @@ def audit_leakage(
 
     Returns
     -------
-    Columns `AUDIT_COLUMNS` and `SCORE_COLUMNS`: one row a finding; a target's detector that ran and found nothing has one row with status SAFE, one
-    that could not run has one with status UNKNOWN. `score_with` and `score_without` stand at a target's quarantined features: the rank correlation
-    out of sample of one pooled ridge model with all features, and with all that are not quarantined.
+    Columns `AUDIT_COLUMNS`, `SCORE_COLUMNS` and `DATA_COLUMN`: one row a finding; a target's detector that ran and found nothing has one row with
+    status SAFE, one that could not run has one with status UNKNOWN. `score_with` and `score_without` stand at a target's quarantined features: the rank
+    correlation out of sample of one pooled ridge model with all features, and with all that are not quarantined.
 
     Raises
     ------
@@ -77,6 +77,7 @@ def audit_leakage(
         mine = [_with_acceptance(row, config.leakage.accept) for row in mine]
         rows += _with_scores(context, mine)
     table = pd.DataFrame([_with_acceptance(row, config.leakage.accept) for row in rows], columns=[*AUDIT_COLUMNS, *SCORE_COLUMNS])
+    table[DATA_COLUMN] = panel.data_hash
     table = table.astype({"statistic": float, "threshold": float, "accepted": bool, "score_with": float, "score_without": float})
     keys = ["target", "detector", "feature", "symbol"]
     return table.sort_values(keys, kind="stable", na_position="first").reset_index(drop=True)

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from config.sections.base import LeakageStatus
-from training_assets.leakage.status import concerning, is_audited
+from training_assets.leakage.status import DATA_COLUMN, concerning, is_audited
+
+
+class AuditError(ValueError):
+    """An audit that says nothing of what is to be fitted."""
 
 
 @dataclass(frozen=True)
@@ -46,3 +50,24 @@ def leakage_lock(
     findings = findings[findings["status"].isin(shut)]
     reasons = tuple(dict.fromkeys(f"LEAKAGE: {row.detector}: {row.message}" for row in findings.itertuples()))
     return LockVerdict(not reasons, reasons)
+
+
+def other_data(audit: pd.DataFrame, data_hash: str) -> str | None:
+    """Why an audit says nothing of the data `data_hash`, in words; None where it is an audit of these."""
+    audited = set(audit[DATA_COLUMN]) if DATA_COLUMN in audit else set()
+    if audited == {data_hash}:
+        return None
+    told = ", ".join(sorted(map(str, audited))) or "data that it does not name"
+    return f"LEAKAGE: the leakage audit is of {told}, not of the data in use ({data_hash}); materialize leakage_audit"
+
+
+def require_audit_of(audit: pd.DataFrame, data_hash: str, *, block: bool = True) -> None:
+    """Refuse to fit on data that were not audited; without `block` (`routing.block_on_leakage`) nothing is refused.
+
+    Raises
+    ------
+    AuditError
+        The audit is of other data.
+    """
+    if block and (reason := other_data(audit, data_hash)) is not None:
+        raise AuditError(reason)

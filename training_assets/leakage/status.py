@@ -19,6 +19,9 @@ SCORE_COLUMNS = ("score_with", "score_without")
 """A quick pooled model's rank correlation out of sample with all features and without the quarantined ones, at the findings that quarantine a
 feature; NaN elsewhere. Two more columns of the audit table, which nothing decides by."""
 
+DATA_COLUMN = "data_hash"
+"""A last column, the same in every row: the data that was audited. What was found in other data says nothing."""
+
 _SEVERITY = {LeakageStatus.SAFE.value: 0, LeakageStatus.UNKNOWN.value: 1, LeakageStatus.SUSPECT.value: 2, LeakageStatus.BLOCKED.value: 3}
 _NAMES = np.array(list(_SEVERITY))
 _DTYPES = {"statistic": float, "threshold": float, "accepted": bool, "score_with": float, "score_without": float}
@@ -26,7 +29,7 @@ _DTYPES = {"statistic": float, "threshold": float, "accepted": bool, "score_with
 
 def empty_audit() -> pd.DataFrame:
     """An audit without findings."""
-    return pd.DataFrame({column: pd.Series(dtype=object) for column in (*AUDIT_COLUMNS, *SCORE_COLUMNS)}).astype(_DTYPES)
+    return pd.DataFrame({column: pd.Series(dtype=object) for column in (*AUDIT_COLUMNS, *SCORE_COLUMNS, DATA_COLUMN)}).astype(_DTYPES)
 
 
 def open_findings(audit: pd.DataFrame) -> pd.DataFrame:

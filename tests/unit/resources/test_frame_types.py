@@ -12,7 +12,7 @@ from routing_assets.evidence.selection import SELECTION_COLUMNS
 from routing_assets.evidence.stability import STABILITY_COLUMNS
 from routing_assets.evidence.table_columns import RANKING, SELECTION, STABILITY
 from training_assets.leaderboard import LEADERBOARD_COLUMNS
-from training_assets.leakage.status import AUDIT_COLUMNS, SCORE_COLUMNS
+from training_assets.leakage.status import AUDIT_COLUMNS, DATA_COLUMN, SCORE_COLUMNS
 from training_assets.table_columns import AUDIT, LEADERBOARD
 
 COLUMNS = (
@@ -62,7 +62,7 @@ def test_a_missing_column_is_named() -> None:
 
 
 TABLES = (
-    (AUDIT, (*AUDIT_COLUMNS, *SCORE_COLUMNS)),
+    (AUDIT, (*AUDIT_COLUMNS, *SCORE_COLUMNS, DATA_COLUMN)),
     (LEADERBOARD, LEADERBOARD_COLUMNS),
     (RANKING, RANKING_COLUMNS),
     (SELECTION, SELECTION_COLUMNS),
