@@ -21,7 +21,10 @@ from routing_assets.plans.training_plan_files import write_training_plan
 from tests.dagster.leaking_world import CLEAN, FINDING, LEAKING, trained_symbols, write_world
 from tests.dagster.site import LOGGER, Site, site_over
 from tests.dagster.test_partitions_and_sensors import PANEL, pairs, plan_of
+from tests.panels import REGRESSION_TARGET, pooled_job, symbol_job
 from tests.pipeline.command import switchyard, write_config, write_market
+from training_assets.assets import MODEL_ASSETS
+from training_assets.contracts import Route, Stage
 from training_assets.model_assets import AUDIT_PATH
 from training_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, publish_plan
 from training_assets.plan_reader import read_master_plan
@@ -121,6 +124,31 @@ def test_the_same_ways_train_both_pairs_where_nothing_leaks(site: Site, way: Cal
     way(site)
     assert {run.status for run in site.instance.get_runs()} == {dg.DagsterRunStatus.SUCCESS}
     assert "S001" in trained_symbols(site.settings)
+
+
+def write_plan_of_every_asset(settings: Settings) -> None:
+    """A pooled job of all symbols and the job of the pair `LEAKING`, each with work for every model asset of its kind."""
+    families = {Stage.CPU: ("Ridge",), Stage.GPU: ("MLP",)}
+    jobs = (pooled_job(PANEL, REGRESSION_TARGET, (), for_blends=True), symbol_job(PANEL, "S001", REGRESSION_TARGET, (), Route.BOTH))
+    write_training_plan(plan_of(*(replace(job, stage_families=families) for job in jobs)), settings.plan_folder, ())
+
+
+@pytest.mark.parametrize("leaks", [True, False])
+@pytest.mark.parametrize("asset", MODEL_ASSETS)
+def test_every_model_asset_asks_the_lock_itself(site: Site, asset: str, leaks: bool) -> None:
+    write_world(site.settings.output_dir, leaks=leaks)
+    write_plan_of_every_asset(site.settings)
+    publish_plan(site.instance, read_master_plan(site.settings.plan_folder), PANEL.symbols)
+    key = REGRESSION_TARGET if asset.startswith("cross_sectional") else LEAKING
+    site.launch(site.select("__ASSET_JOB", asset), {"dagster/partition": key})
+    (run,) = site.instance.get_runs()
+    assert (f"{key}: LEAKAGE: symbol_copy: {FINDING}" in site.said()) == leaks
+    if leaks:
+        assert run.status is dg.DagsterRunStatus.FAILURE
+        assert trained_symbols(site.settings) == set()
+    elif asset != "blended_models":  # which find no model to stand on here
+        assert run.status is dg.DagsterRunStatus.SUCCESS
+        assert list(site.settings.models_root.rglob("model_card.json"))
 
 
 @pytest.mark.parametrize("way", WAYS_TO_THE_LEAK[:2], ids=lambda way: way.__name__)
