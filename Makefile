@@ -10,10 +10,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUTPUT ?= results
 KILLS ?= 30
+SEEDS ?= 10
 FUZZ_SECONDS ?= 120
 ARGS ?=
 
-.PHONY: help install run test fuzz faults audit lint format types lock bench bench-full bench-gpu ui docs docs-refresh docs-pictures cloud-tools cloud-check clean
+.PHONY: help install run test fuzz leak-zoo faults audit lint format types lock bench bench-full bench-gpu ui docs docs-refresh docs-pictures cloud-tools cloud-check clean
 
 help:
 	@echo "make run      plan and train on the embedded sample, into $(OUTPUT)/ (ARGS=... adds options of 'switchyard run')"
@@ -22,6 +23,7 @@ help:
 	@echo "make bench-full   benchmarks at full size, planning at scale; both write docs/benchmarks.md"
 	@echo "make bench-gpu    nets as one program against a loop of them, on a CUDA device; the next page has the figures"
 	@echo "make fuzz     long fuzzers       make faults  KILLS=30 kills at random moments"
+	@echo "make leak-zoo SEEDS=10 times the planted leaks and their twins"
 	@echo "make audit    known vulnerabilities of the pinned dependencies, where the service that knows them can be reached"
 	@echo "make install  the environment    make lock    pin the environment anew"
 	@echo "make docs-pictures  the documentation's pictures of report, terminal and UI, from $(OUTPUT)/ (needs Chromium)"
@@ -80,6 +82,10 @@ audit:
 		$(VENV)-audit/bin/pip-audit --vulnerability-service osv --disable-pip --require-hashes -r requirements.lock && \
 		$(VENV)-audit/bin/pip-audit --vulnerability-service osv --disable-pip --no-deps -r requirements-torch.lock; \
 	else echo "NOT AUDITED: https://api.osv.dev cannot be reached from here"; fi
+
+leak-zoo: $(STAMP)
+	@echo "== planted leaks and their honest twins, $(SEEDS) seeds; every leak on every panel from ten on"
+	@SWITCHYARD_ZOO_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/unit/training_assets/leakage/test_leak_zoo.py --numprocesses logical -rfE $(ARGS)
 
 faults: $(STAMP)
 	@echo "== kills at random moments"

@@ -132,8 +132,9 @@ def read_value(path: Path, wanted: Any) -> Any:
 
 
 def table_bytes(value: pd.DataFrame | pa.Table) -> bytes:
-    """One table as Parquet, without anything that differs between equal tables."""
+    """One table as Parquet, without anything that differs between equal tables; a column that holds no value at all is one of text."""
     table = pa.Table.from_pandas(value, preserve_index=False) if isinstance(value, pd.DataFrame) else value
+    table = table.cast(pa.schema([field.with_type(pa.string()) if pa.types.is_null(field.type) else field for field in table.schema]))
     buffer = io.BytesIO()
     pq.write_table(table.replace_schema_metadata(None), buffer, compression="zstd", use_dictionary=True, write_statistics=True)
     return buffer.getvalue()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from resources.artifact_store import ArtifactError, content_version, read_value, table_bytes, write_value
@@ -34,6 +35,15 @@ def test_a_frame_and_a_table_come_back_equal(tmp_path: Path) -> None:
     write_value(tmp_path / "a.parquet", FRAME)
     pd.testing.assert_frame_equal(read_value(tmp_path / "a.parquet", pd.DataFrame), FRAME)
     assert read_value(tmp_path / "a.parquet", pa.Table).column_names == ["target", "score"]
+
+
+def test_a_column_of_text_keeps_its_type_where_it_is_empty_or_holds_nothing(tmp_path: Path) -> None:
+    """A reader that joins the tables of two runs meets one schema."""
+    some = pd.DataFrame({"target": ["a", None], "statistic": [1.0, None]})
+    for number, frame in enumerate((some, some.iloc[1:], some.head(0))):
+        write_value(tmp_path / f"{number}.parquet", frame)
+    schemas = [pq.read_schema(tmp_path / f"{number}.parquet") for number in range(3)]
+    assert schemas == [pa.schema({"target": pa.string(), "statistic": pa.float64()})] * 3
 
 
 def test_an_object_with_write_and_read_is_a_folder(tmp_path: Path) -> None:
