@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import create_engine, text
+
 from tests.dagster.served import free_port
 
 PACKAGES = Path("/usr/lib/postgresql")
@@ -23,7 +25,7 @@ def server_programs() -> Path:
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: `address` of its empty database; `call` runs one of its programs on its data."""
+    """A running server: `address` of its first database, which is empty; `call` runs one of its programs on its data."""
 
     address: str
     call: Callable[..., None]
@@ -31,6 +33,12 @@ class Server:
 
     def start(self) -> None:
         self.call("pg_ctl", "-w", *self.options, "start")
+
+    def new_database(self, name: str) -> str:
+        """The address of an empty database of that name."""
+        with create_engine(self.address, isolation_level="AUTOCOMMIT").connect() as connection:
+            connection.execute(text(f'CREATE DATABASE "{name}"'))
+        return f"{self.address.rpartition('/')[0]}/{name}"
 
     def stop(self) -> None:
         """At once, as if the machine had lost power; every connection breaks."""

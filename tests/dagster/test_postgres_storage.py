@@ -9,10 +9,11 @@ from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
 from resources.instance import instance_home, keep_connections, open_instance, run_job
+from resources.output_lock import OutputError
 from resources.settings import Settings
 from routing_assets.definitions import make_definitions
 from tests.dagster.leaking_world import CLEAN, FINDING, LEAKING, trained_symbols, write_audit, write_world
-from tests.dagster.postgres import postgres_server
+from tests.dagster.postgres import Server, postgres_server
 from tests.dagster.served import ROOT
 from tests.dagster.test_partitions_and_sensors import PANEL
 from training_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, publish_plan, trained_versions
@@ -29,14 +30,14 @@ def documented_settings() -> str:
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[str]:
-    with postgres_server() as server:
-        yield server.address
+def server() -> Iterator[Server]:
+    with postgres_server() as running:
+        yield running
 
 
 @pytest.fixture
-def world(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.setenv("DAGSTER_PG_URL", database)
+def world(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("DAGSTER_PG_URL", server.new_database(tmp_path.name))
     home = instance_home(tmp_path)
     home.mkdir(parents=True)
     (home / "dagster.yaml").write_text(documented_settings(), encoding="utf-8")
@@ -60,6 +61,16 @@ def test_a_plan_trains_and_its_events_are_in_the_database(world: Settings) -> No
         assert [pool.name for pool in later.event_log_storage.get_pool_limits()] == ["gpu"]
     assert trained_symbols(world) == {"S000", "S001"}
     assert not list(instance_home(world.output).rglob("*.db"))
+
+
+def test_a_second_tree_on_the_database_is_refused_though_its_settings_lie_in_the_tree(world: Settings, tmp_path: Path) -> None:
+    with open_instance(world.output):
+        pass
+    home = instance_home(tmp_path / "second")
+    home.mkdir(parents=True)
+    (home / "dagster.yaml").write_text(documented_settings(), encoding="utf-8")
+    with pytest.raises(OutputError, match="on PostgreSQL a database"), open_instance(tmp_path / "second"):
+        pass
 
 
 def connections_of_twenty_events(settings: Settings, keep: bool) -> int:

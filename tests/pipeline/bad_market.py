@@ -191,7 +191,7 @@ SOURCE_CASES: dict[str, MarketCase] = {
     "source: no market files": MarketCase(only(lambda root: (root / "README.md").write_text("x")), ("README.md",), 2),
     "source: several intervals in folders": MarketCase(only(two_intervals), ("interval=1h, interval=5m",), 2),
     "source: several intervals in the times": MarketCase(only(mixed_clocks), ("interval",), 2),
-    "source: a path longer than a name can be": MarketCase(lambda root: None, ("data.path", "cannot be looked at"), 2, ("--data-dir", "x" * 300)),
+    "source: a path longer than a name can be": MarketCase(lambda root: None, ("--data-dir", "300 bytes > 255"), 2, ("--data-dir", "x" * 300)),
     "source: mixed layouts": MarketCase(lambda root: write_symbol_folders(root, {"BBB": bars(60)}), ("mixes layouts",), 2),
     "source: every symbol refused": MarketCase(only(symbol_bad(changed_rows("close", np.nan))), ("no symbol can be used", "MISSING_PRICE"), 2),
     "source: a hostile name in a symbol column": MarketCase(
